@@ -1,0 +1,449 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+)
+
+// maxDecisions bounds how often one exchange is decided again because denies
+// keep coming in.
+const maxDecisions = 4
+
+// DefaultTimeout and SettleTimeout bound the steps of one exchange.
+const (
+	DefaultTimeout = 10 * time.Second // verify, reserve, intend, vend
+	SettleTimeout  = 5 * time.Second  // each durable write
+)
+
+// Bureau performs exchanges: the one way in for every door. Its members are set
+// once, before the first Exchange.
+type Bureau struct {
+	Policy   Policy
+	Verifier Verifier
+	Governor Governor
+	Vendor   Vendor
+	Ledger   Ledger
+	Observer Observer
+	Sealer   *Sealer
+	Now      func() time.Time
+	Random   io.Reader     // safe for concurrent use
+	Timeout  time.Duration // zero: DefaultTimeout
+}
+
+// Receipt is a finished exchange: the credential, whose event is durable.
+type Receipt struct {
+	Exchange   ID
+	Credential Credential
+	Asked      []string // the scopes that were asked for
+}
+
+// Exchange runs the pipeline of docs/design.md for one request. An error is an
+// *Error with the exchange's id; its Advice is for the caller, the rest for the
+// log.
+//
+// The promise it keeps: it returns a credential only after the event that says so
+// is durable, whatever fails, and whoever hangs up.
+func (b *Bureau) Exchange(ctx context.Context, r Request) (Receipt, error) {
+	now := b.Now()
+	id, err := NewID(now, b.Random)
+	if err != nil {
+		return Receipt{}, Fault(KindInternal, "", err)
+	}
+	timeout := b.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	x := &run{Bureau: b, id: id, request: r, started: now, timeout: timeout}
+	credential, err := x.perform(ctx)
+	if err != nil {
+		err = x.classify(err)
+	}
+	x.report.Exchange, x.report.Err = id, err
+	x.report.Total = b.Now().Sub(now)
+	b.Observer.Observe(ctx, x.report)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return Receipt{Exchange: id, Credential: credential, Asked: r.Scopes}, nil
+}
+
+// run is one exchange under way.
+type run struct {
+	*Bureau
+	id      ID
+	request Request
+	started time.Time
+	timeout time.Duration
+	report  Report
+
+	decider  Decider
+	subject  Subject
+	actors   []Actor
+	question Question
+	decision Decision
+	once     *Once
+	minted   Credential // what an upstream slot gave, for the record of its withdrawal
+}
+
+// classify makes every failure an *Error with the exchange's id on it.
+func (x *run) classify(err error) error {
+	var known *Error
+	if !errors.As(err, &known) {
+		known = &Error{Kind: KindInternal, Err: err}
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			known = &Error{Kind: KindUnavailable, Advice: "the exchange did not finish in time; try again", Err: err}
+		}
+	}
+	tagged := *known
+	tagged.Exchange = x.id
+	if tagged.Err == nil && err != error(known) {
+		tagged.Err = err
+	}
+	return &tagged
+}
+
+func (x *run) perform(ctx context.Context) (Credential, error) {
+	var err error
+	if x.decider, err = x.Policy.Current(); err != nil {
+		return Credential{}, err
+	}
+	if err := x.verify(ctx); err != nil {
+		if x.report.Verified {
+			return Credential{}, x.refuse(ctx, err)
+		}
+		return Credential{}, err
+	}
+	release, err := x.decideAndAdmit(ctx)
+	if err != nil {
+		return Credential{}, err
+	}
+	credential, err := x.vend(ctx)
+	release(err)
+	return credential, err
+}
+
+// verify proves the subject and, where one came, the actor, and checks what the
+// two may do together.
+func (x *run) verify(ctx context.Context) error {
+	begun := x.Now()
+	defer func() { x.report.Durations.Verify = x.Now().Sub(begun).Microseconds() }()
+	var err error
+	if x.subject, err = x.Verifier.Verify(ctx, x.request.SubjectToken, x.started); err != nil {
+		return err
+	}
+	x.report.Verified, x.report.Subject = true, x.subject.Name
+	x.once = x.subject.Once
+	clientless := x.subject.Clientless == ClientlessYes
+	if !x.request.ActorToken.IsZero() {
+		actor, err := x.verifyActor(ctx)
+		if err != nil {
+			return err
+		}
+		x.actors = []Actor{actor}
+		clientless = clientless || x.subject.Clientless == ClientlessWithActor
+	}
+	if x.request.Client == "" && !clientless {
+		return Fault(KindInvalidClient, "this token may be exchanged only by an authenticated client, or by a client its trust names", nil)
+	}
+	if may := x.subject.MayAct; may != nil && (len(x.actors) == 0 || !may.Names(x.actors[0])) {
+		return Fault(KindInvalidActor, "the subject token's may_act names another actor: send that actor's token as actor_token", nil)
+	}
+	if len(x.actors)+len(x.subject.Asserted) > 1 {
+		return Fault(KindInvalidActor, "the delegation chain is too deep: one actor at most", nil)
+	}
+	return nil
+}
+
+func (x *run) verifyActor(ctx context.Context) (Actor, error) {
+	s, err := x.Verifier.Verify(ctx, x.request.ActorToken, x.started)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) && e.Kind == KindInvalidSubject {
+			return Actor{}, Fault(KindInvalidActor, e.Advice, e.Err)
+		}
+		return Actor{}, err
+	}
+	switch {
+	case s.Tenant != x.subject.Tenant:
+		return Actor{}, Fault(KindInvalidActor, "the actor token belongs elsewhere", nil)
+	case len(s.Asserted) > 0:
+		return Actor{}, Fault(KindInvalidActor, "the actor token is itself delegated: send the actor's own token", nil)
+	case x.request.Client == "" && s.Clientless != ClientlessYes:
+		return Actor{}, Fault(KindInvalidClient, "this actor token may be used only by an authenticated client", nil)
+	}
+	if s.Once != nil {
+		if x.once != nil {
+			return Actor{}, Fault(KindInvalidActor, "subject and actor token are both single-use: one of them must come from another trust", nil)
+		}
+		x.once = s.Once
+	}
+	return Actor{
+		Name: s.Name, Trust: s.Trust, Attributes: s.Attributes, Issuer: s.Issuer, ID: s.ID,
+		Proven: true, Expires: s.Expires, TrustHash: s.TrustHash,
+	}, nil
+}
+
+// decideAndAdmit asks policy, then the governor. A refusal is recorded here.
+func (x *run) decideAndAdmit(ctx context.Context) (func(error), error) {
+	begun := x.Now()
+	x.decide()
+	x.report.Durations.Decide = x.Now().Sub(begun).Microseconds()
+	release, admitErr := x.Governor.Admit(ctx, x.question, x.decision)
+	if !x.decision.Allowed {
+		refusal := x.refusal()
+		if admitErr != nil { // over its rate: counted, not stored (S32); the answer stays the same (S18)
+			return nil, refusal
+		}
+		release(refusal)
+		return nil, x.refuse(ctx, refusal)
+	}
+	if admitErr != nil {
+		return nil, admitErr
+	}
+	return release, nil
+}
+
+func (x *run) decide() {
+	r := x.request
+	x.question = Question{
+		Tenant: x.subject.Tenant, Subject: x.subject, Actors: x.actors, Client: r.Client,
+		Audiences: r.Audiences, Resources: r.Resources, Scopes: r.Scopes, Type: r.RequestedType,
+		Lifetime: r.Lifetime, Reason: r.Reason, ClientIP: r.ClientIP, Now: x.Now(),
+	}
+	x.decision = x.decider.Decide(x.question)
+	if t := x.decision.Target; t != nil {
+		x.report.Target, x.report.Provider = t.Name, t.Provider
+	}
+}
+
+// decideAgain follows ErrStale: fresh denies, fresh decision. It reports the
+// refusal as an error.
+func (x *run) decideAgain(ctx context.Context) error {
+	if err := x.Policy.Refresh(ctx); err != nil {
+		return Fault(KindUnavailable, "the emergency denies could not be read; try again", err)
+	}
+	var err error
+	if x.decider, err = x.Policy.Current(); err != nil {
+		return err
+	}
+	before := x.decision
+	x.decide()
+	if !x.decision.Allowed {
+		return x.refusal()
+	}
+	if x.decision.Target.Hash != before.Target.Hash || !slices.Equal(x.decision.Scopes, before.Scopes) {
+		return Fault(KindUnavailable, "the policy changed while the exchange was under way; try again", nil)
+	}
+	return nil
+}
+
+func (x *run) refusal() error {
+	return Fault(x.decision.Refusal, x.decision.Advice, nil)
+}
+
+// refuse records a denial and returns its reason, whether or not the record could
+// be made: nothing left the house.
+func (x *run) refuse(ctx context.Context, reason error) error {
+	if err := x.settle(ctx, EventDenied, Credential{}, reason); err != nil {
+		return errors.Join(reason, err)
+	}
+	return reason
+}
+
+// vend reserves, and runs the slot in as many commits as it needs.
+func (x *run) vend(ctx context.Context) (Credential, error) {
+	slot, err := x.Vendor.Reserve(ctx, x.grant())
+	if err != nil {
+		return Credential{}, x.fail(ctx, err)
+	}
+	if slot.Mode() == ModeUpstream {
+		// From the intent on nobody's hanging up ends the exchange: others may be
+		// waiting for this flight, and what is minted must be settled.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), x.timeout)
+		defer cancel()
+		if err := x.intend(ctx); err != nil {
+			x.release(ctx, slot, Credential{}, false)
+			switch {
+			case errors.Is(err, errRefusedAgain):
+				return Credential{}, x.refuse(ctx, x.refusal())
+			case errors.Is(err, ErrUsed):
+				return Credential{}, x.refuse(ctx, errReplayed)
+			}
+			return Credential{}, unrecorded(err)
+		}
+	}
+	begun := x.Now()
+	credential, err := slot.Vend(ctx)
+	x.report.Durations.Vend = x.Now().Sub(begun).Microseconds()
+	if err == nil {
+		if slot.Mode() == ModeUpstream {
+			x.minted = credential
+		}
+		err = x.checkLifetime(credential)
+	}
+	if err != nil {
+		x.release(ctx, slot, credential, false)
+		return Credential{}, x.fail(ctx, err)
+	}
+	return x.settleIssued(ctx, slot, credential)
+}
+
+// errRefusedAgain: a second decision, after a new deny, refused.
+var errRefusedAgain = errors.New("refused by a later decision")
+
+var errReplayed = Fault(KindReplayed, "this token has been used already: get a fresh one for each exchange", nil)
+
+func unrecorded(err error) error {
+	return Fault(KindUnavailable, "the exchange could not be recorded, so nothing was issued; try again", err)
+}
+
+// intend writes the intent, deciding again as often as denies come in between.
+func (x *run) intend(ctx context.Context) error {
+	begun := x.Now()
+	defer func() { x.report.Durations.Intend = x.Now().Sub(begun).Microseconds() }()
+	for range maxDecisions {
+		event, err := x.event(EventIntent, Credential{}, nil)
+		if err != nil {
+			return err
+		}
+		bounded, cancel := context.WithTimeout(ctx, SettleTimeout)
+		err = x.Ledger.Intend(bounded, Intent{
+			Event: event, Deadline: x.Now().Add(x.timeout + SettleTimeout), Epoch: x.decision.Epoch, Once: x.once,
+		})
+		cancel()
+		if !errors.Is(err, ErrStale) {
+			return err
+		}
+		if err := x.decideAgain(ctx); err != nil {
+			if !x.decision.Allowed {
+				return errors.Join(errRefusedAgain, err)
+			}
+			return err
+		}
+	}
+	return ErrStale
+}
+
+// checkLifetime holds S5 over every driver: nothing outlives its caps unless the
+// target says so aloud, and nothing dead is handed out.
+func (x *run) checkLifetime(c Credential) error {
+	if c.Value.IsZero() || !c.Expires.After(x.Now()) {
+		return Fault(KindUnavailable, "the provider returned a credential that is not usable; try again", nil)
+	}
+	if !x.decision.Target.MayOutlive && c.Expires.After(x.notAfter()) {
+		return Fault(KindInvalidLifetime, "the provider cannot give so short a life: ask for longer, or bring a token that lives longer", nil)
+	}
+	return nil
+}
+
+// settleIssued makes the outcome durable and only then lets the credential out.
+func (x *run) settleIssued(ctx context.Context, slot Slot, credential Credential) (Credential, error) {
+	var err error
+	for range maxDecisions {
+		err = x.settle(ctx, EventIssued, credential, nil)
+		if !errors.Is(err, ErrStale) {
+			break
+		}
+		if again := x.decideAgain(context.WithoutCancel(ctx)); again != nil {
+			x.release(ctx, slot, credential, false)
+			if !x.decision.Allowed {
+				return Credential{}, x.refuse(ctx, again)
+			}
+			return Credential{}, x.fail(ctx, again)
+		}
+		if err = x.checkLifetime(credential); err != nil { // the second decision may cap lower
+			x.release(ctx, slot, credential, false)
+			return Credential{}, x.fail(ctx, err)
+		}
+	}
+	switch {
+	case err == nil:
+		x.release(ctx, slot, credential, true)
+		return credential, nil
+	case errors.Is(err, ErrUsed):
+		x.release(ctx, slot, credential, false)
+		return Credential{}, x.refuse(ctx, errReplayed)
+	default:
+		x.release(ctx, slot, credential, false)
+		return Credential{}, unrecorded(err)
+	}
+}
+
+// release ends the slot. What it minted in vain and could not take back is for
+// the operator: the log has it, and the lease's expiry ends it.
+func (x *run) release(ctx context.Context, slot Slot, c Credential, settled bool) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), SettleTimeout)
+	defer cancel()
+	if err := slot.Release(bounded, c, settled); err != nil {
+		x.report.Unrevoked = err
+	}
+}
+
+// fail records that a decided exchange failed, and returns why.
+func (x *run) fail(ctx context.Context, reason error) error {
+	if err := x.settle(ctx, EventFailed, Credential{}, reason); err != nil {
+		return errors.Join(reason, err)
+	}
+	return reason
+}
+
+// settle writes the terminal outcome, under a deadline of its own that no caller's
+// hanging up ends.
+func (x *run) settle(ctx context.Context, t EventType, c Credential, reason error) error {
+	event, err := x.event(t, c, reason)
+	if err != nil {
+		return err
+	}
+	outcome := Outcome{Event: event, Epoch: x.decision.Epoch}
+	if t == EventIssued {
+		outcome.Once = x.once
+		if c.Lease.IsZero() {
+			return errors.New("a credential without a lease")
+		}
+		if c.Minted {
+			if outcome.Lease, err = x.lease(c); err != nil {
+				return err
+			}
+		}
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), SettleTimeout)
+	defer cancel()
+	if err := x.Ledger.Settle(bounded, outcome); err != nil {
+		return err
+	}
+	x.report.Recorded, x.report.Outcome = true, t
+	return nil
+}
+
+// grant resolves the decision for the vendor.
+func (x *run) grant() Grant {
+	now := x.question.Now
+	return Grant{
+		Exchange: x.id, Tenant: x.subject.Tenant, Target: x.decision.Target, Subject: x.subject,
+		Actors: append(append([]Actor(nil), x.actors...), x.subject.Asserted...),
+		Client: x.request.Client, Scopes: x.decision.Scopes, Type: x.request.RequestedType,
+		PublicKey: x.request.PublicKey, Passthrough: x.request.PassthroughToken,
+		Rule: x.decision.Rule, Revision: x.decision.Revision,
+		Now: now, Lifetime: x.decision.Lifetime, NotAfter: x.notAfter(),
+	}
+}
+
+// notAfter is the least of the caps: subject, every actor, rule, request (S5).
+func (x *run) notAfter() time.Time {
+	limit := x.question.Now.Add(x.decision.Lifetime)
+	if x.subject.Expires.Before(limit) {
+		limit = x.subject.Expires
+	}
+	for _, a := range x.actors {
+		if a.Expires.Before(limit) {
+			limit = a.Expires
+		}
+	}
+	return limit
+}

@@ -1,0 +1,25 @@
+package exchange
+
+import "time"
+
+// Grant is what was decided, resolved for the provider: vend exactly this.
+type Grant struct {
+	Exchange    ID
+	Tenant      string
+	Target      *Target
+	Subject     Subject
+	Actors      []Actor // proven first, then asserted, outermost first
+	Client      string
+	Scopes      []string
+	Type        TokenType
+	PublicKey   []byte
+	Passthrough Token
+	Rule        string
+	Revision    Revision
+
+	Now      time.Time
+	Lifetime time.Duration // wished for; NotAfter - Now at most
+	// NotAfter is the least of the four caps: subject, actors, rule, request
+	// (S5). A credential may pass it only where the target may outlive.
+	NotAfter time.Time
+}

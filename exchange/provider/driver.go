@@ -1,0 +1,75 @@
+package provider
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// Driver vends credentials for one configured target.
+//
+// It returns its failures as *exchange.Error of KindProviderRefused (the provider
+// said no), KindMisconfigured (the operator must change the setting that Advice
+// names), KindThrottled or KindUnavailable; anything else becomes internal. The
+// context always has a deadline.
+type Driver interface {
+	Vend(ctx context.Context, g exchange.Grant) (exchange.Credential, error)
+}
+
+// LocalDriver marks a driver whose credentials are of our own making: nothing is
+// left outside when one is dropped, so one commit is enough.
+type LocalDriver interface {
+	Driver
+	Local()
+}
+
+// Revoker is a driver that can take back what it vended.
+type Revoker interface {
+	// Revoke ends the credential that RevokeWith stands for. Revoking what is gone
+	// already is success.
+	Revoke(ctx context.Context, target *exchange.Target, revokeWith exchange.Secret) error
+}
+
+// Recoverer is a driver that can find and end whatever one exchange minted, when
+// the answer to the mint was lost.
+type Recoverer interface {
+	Recover(ctx context.Context, target *exchange.Target, id exchange.ID) error
+}
+
+// Checker proves that the provider's side is set up, without handing anything
+// out.
+type Checker interface {
+	Check(ctx context.Context) error
+}
+
+// Config is the decoded settings of one target.
+type Config interface {
+	// Open makes the driver. It does no network.
+	Open(d Deps) (Driver, error)
+	// Facts says what the core must know of these settings.
+	Facts() exchange.Facts
+	// Validate returns every fault in the settings, each naming its field.
+	Validate() []error
+}
+
+// Deps is what the house lends a driver.
+type Deps struct {
+	HTTP     *http.Client // bounded, refuses redirects, restricted by host (S24)
+	Asserter Asserter
+	Minter   Minter
+	Now      func() time.Time
+	Random   io.Reader
+}
+
+// Asserter mints federation assertions (S1, S2).
+type Asserter interface {
+	Assert(ctx context.Context, a exchange.Assertion) (exchange.Secret, error)
+}
+
+// Minter signs access tokens of the issuer.
+type Minter interface {
+	Mint(ctx context.Context, t exchange.AccessToken) (exchange.Secret, error)
+}

@@ -1,0 +1,120 @@
+package exchange
+
+import (
+	"strings"
+	"time"
+)
+
+// Attributes are what policy sees of a subject or an actor: name → values.
+// Names are lower case: namespace, service_account, pod, node, uid, sub, groups,
+// email, azp, and what a trust maps besides.
+type Attributes map[string][]string
+
+// Subject is a verified identity. Name is its canonical form, always qualified by
+// the trust (S3): k8s:<trust>:<namespace>:<service account>,
+// oidc:<trust>:<sub>, spiffe:<trust>:<id>.
+type Subject struct {
+	Name       string
+	Tenant     string
+	Trust      string
+	TrustHash  [32]byte // of the trust that verified it
+	Kind       TrustKind
+	Issuer     string // `iss` as verified
+	ID         string // `sub` as verified
+	Attributes Attributes
+	Record     Attributes // the part that the ledger keeps
+
+	Issued   time.Time
+	Expires  time.Time // `exp`, always set: a token without it is refused
+	JTI      string
+	KeyID    string
+	Audience []string
+
+	// Fingerprint is the full SHA-256 of the token as presented.
+	Fingerprint [32]byte
+
+	// Clientless says whether this token may be exchanged without a registered
+	// client (S16).
+	Clientless Clientless
+
+	// Asserted is the `act` chain that the issuer put into the token, outermost
+	// first. It is kept and shown and satisfies no rule (S15).
+	Asserted []Actor
+	// MayAct, when set, names the only actor that may act (RFC 8693 §4.4).
+	MayAct *MayAct
+
+	// Once, when set, burns with the first durable write of the exchange (S13).
+	Once *Once
+}
+
+// Clientless is what a verified token may do without a registered client (S16).
+type Clientless uint8
+
+// The values of Clientless.
+const (
+	ClientlessNo        Clientless = iota
+	ClientlessWithActor            // only with an actor proven in the same request
+	ClientlessYes
+)
+
+// Actor is who acts for a subject (RFC 8693 §4.1).
+type Actor struct {
+	Name       string // canonical when proven, else as the issuer asserted it
+	Trust      string // empty when only asserted
+	Attributes Attributes
+	Issuer     string
+	ID         string
+	Proven     bool   // by a token in this request
+	AssertedBy string // the trust whose issuer asserted it, when not proven
+	Expires    time.Time
+	TrustHash  [32]byte
+}
+
+// MayAct is the `may_act` claim; an absent `iss` means the token's own issuer
+// (S15).
+type MayAct struct {
+	Issuer string
+	ID     string
+}
+
+// Names reports whether the claim names this actor.
+func (m MayAct) Names(a Actor) bool {
+	return a.Proven && m.ID == a.ID && m.Issuer == a.Issuer
+}
+
+// Once is a thing that happens once: it burns in the database with the intent, or
+// with the outcome where there is no intent.
+type Once struct {
+	Realm   string   // "jti:<trust>", and so on
+	Hash    [32]byte // SHA-256 of the value
+	Expires time.Time
+}
+
+// CanonicalName joins a prefix and components with colons, with each component
+// escaped, so that no component can reach into its neighbour (S3).
+func CanonicalName(prefix string, components ...string) string {
+	var b strings.Builder
+	b.WriteString(prefix)
+	for _, c := range components {
+		b.WriteByte(':')
+		escapeComponent(&b, c)
+	}
+	return b.String()
+}
+
+// escapeComponent percent-encodes `%`, `:` and control characters (DEL and the
+// C1 range among them), byte by byte.
+func escapeComponent(b *strings.Builder, s string) {
+	const digits = "0123456789ABCDEF"
+	for _, r := range s {
+		if r == '%' || r == ':' || r < 0x20 || (r >= 0x7f && r <= 0x9f) || r == 0xFFFD {
+			for _, c := range []byte(string(r)) {
+				b.WriteByte('%')
+				b.WriteByte(digits[c>>4])
+				b.WriteByte(digits[c&15])
+			}
+			continue
+		}
+		b.WriteRune(r)
+	}
+}

@@ -1,0 +1,22 @@
+// Package store says what an engine must do: the sum of what the rooms of the
+// domain declare. postgres and sqlite do it; storetest is the suite that both
+// pass.
+package store
+
+import (
+	"context"
+
+	"github.com/cambio-sts/cambio/exchange/issuer"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/exchange/policy"
+)
+
+// Store is one open database.
+type Store interface {
+	ledger.Log
+	issuer.Keys
+	policy.State
+	// Ping reports whether the database answers and would accept a write now.
+	Ping(ctx context.Context) error
+	Close() error
+}
