@@ -1,0 +1,58 @@
+# The one runner: people and CI call the same targets. `make help` prints itself.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Two cores are enough for all of it; more are used where they are.
+GO      ?= go
+PACKAGES = ./...
+FUZZTIME ?= 5s
+LDFLAGS = -s -w
+
+.PHONY: help
+help: ## Print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: dev
+dev: ## Run Cambio with everything it needs, on this machine, with no cloud account
+	$(GO) run ./cmd/cambio dev
+
+.PHONY: build
+build: ## Build bin/cambio
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/cambio ./cmd/cambio
+
+.PHONY: test
+test: postgres ## All tests, race detector on; installs or finds PostgreSQL first
+	deploy/test/test.sh $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZTIME (default 5s)
+	deploy/test/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, buf, go.mod, shell, forbidden words and skips
+	deploy/test/lint.sh
+
+.PHONY: generate
+generate: ## Regenerate protobuf, SQL and schema code
+	deploy/test/generate.sh
+
+.PHONY: check-generated
+check-generated: generate ## Fail if generated code is not current
+	git diff --exit-code -- proto store docs
+	test -z "$$(git status --porcelain -- proto store docs)"
+
+.PHONY: bench
+bench: postgres ## The floor and the exchange beside it, on PostgreSQL; writes bench/latest.txt
+	$(GO) run ./bench
+
+.PHONY: test-cluster
+test-cluster: ## Verify against a real kube-apiserver and etcd (built once, then cached)
+	deploy/testcluster/run.sh
+
+.PHONY: test-crash
+test-crash: postgres ## kill -9 of the server and of PostgreSQL under load; counts what survived
+	$(GO) run ./bench crash
+
+.PHONY: postgres
+postgres: ## Find PostgreSQL, or install it (as root by package, else unpacked into .cache)
+	@store/postgres/pgtest/install.sh
