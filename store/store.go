@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 
+	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/issuer"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/exchange/policy"
@@ -16,6 +17,8 @@ type Store interface {
 	ledger.Log
 	issuer.Keys
 	policy.State
+	// Lease returns one lease, or an *exchange.Error of KindNotFound.
+	Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)
 	// Ping reports whether the database answers and would accept a write now.
 	Ping(ctx context.Context) error
 	Close() error

@@ -12,19 +12,29 @@ type Log interface {
 	// says what became of each, in order. An error means that the fate of all of
 	// them is unknown: the caller asks again with the same entries, which is safe,
 	// since an entry whose event is there already is Replayed. A fault in one
-	// entry's data is that entry's StatusFaulty and spoils no neighbour (S28).
+	// entry's data is that entry's StatusFaulty and spoils no neighbour (S28). The
+	// entries are not kept after the return.
 	//
-	// Entries of kind issued or intent whose Epoch is not the tenant's current
-	// deny epoch are not written: StatusStale. The epoch is read after a shared
-	// lock that adding a deny takes exclusively (S31).
+	// Entries whose Epoch is neither AnyEpoch nor the tenant's current deny epoch
+	// are not written: StatusStale. The epoch is read after a shared lock that
+	// adding a deny takes exclusively (S31). A tenant that never had a deny is at
+	// epoch 0. An entry that is there already is Replayed whatever the epoch.
+	//
+	// An exchange may burn the same Once again, with its outcome or with another
+	// try; in another exchange's entry it is StatusUsed, within one batch too. What
+	// is not appended writes no lease and, unless another entry of its exchange
+	// did, burns nothing.
 	Append(ctx context.Context, entries []Entry) ([]Result, error)
 
-	// Pending lists at most limit intents without an outcome whose deadline has
-	// passed twice over, by the database's clock (S27), oldest first.
+	// Pending lists at most limit intents without an outcome, of every tenant,
+	// whose deadline has passed twice over: At + 2 × (Deadline - At) is before the
+	// database's clock (S27). Oldest first. Epoch is the record's; Once is nil.
 	Pending(ctx context.Context, limit int) ([]exchange.Intent, error)
 
 	// List returns one page of exchanges (terminal outcomes), newest first, and the
-	// cursor of the next page, empty at the end.
+	// cursor of the next page, empty at the end. What is appended while someone
+	// pages makes no row come twice, and none that was there be left out. A query
+	// that cannot be understood is an *exchange.Error of KindInvalidRequest.
 	List(ctx context.Context, q Query) ([]Exchange, Cursor, error)
 
 	// Get returns every event of one exchange in order of time; none if unknown.
@@ -49,13 +59,20 @@ type Entry struct {
 // administration.
 const AnyEpoch int64 = -1
 
+// MaxRecord is the greatest length of an entry's record in bytes. The encoder
+// cuts what outside text makes longer, and says where it cut.
+const MaxRecord = 64 << 10
+
+// MaxTenant is the greatest length of a tenant's name in bytes.
+const MaxTenant = 128
+
 // Status says what became of an entry.
 type Status uint8
 
 // The statuses. Only StatusInserted and StatusReplayed are durable.
 const (
 	StatusInserted Status = iota + 1
-	StatusReplayed        // this very event was there already
+	StatusReplayed        // this very event, with these bytes, was there already
 	StatusSettled         // the exchange has another intent or another outcome (S27)
 	StatusStale           // decided under an older deny epoch (S31)
 	StatusUsed            // its single-use value was burnt by another exchange (S13)
@@ -85,7 +102,9 @@ const MaxPage = 1000
 type Cursor string
 
 // Filter is a conjunction of comparisons, AND and OR nested as AIP-160 allows,
-// over the closed set of Fields. A nil *Node in Root matches everything.
+// over the closed set of Fields. A nil *Node in Root matches everything. What a
+// record leaves out compares as the empty text, so that every comparison is true
+// or false and Not turns one into the other. Texts compare byte by byte.
 type Filter struct{ Root *Node }
 
 // Node is one comparison, or a combination of nodes.
@@ -112,7 +131,7 @@ const (
 	OpLe
 	OpGt
 	OpGe
-	OpHas // `:` for text: the value is contained; for lists: an element is equal
+	OpHas // `:`, texts only: the value is contained
 )
 
 // Value is a text, or a moment in Unix microseconds for FieldTime.
@@ -125,11 +144,17 @@ type Value struct {
 // to a column, and values travel only as parameters.
 type Field string
 
+// MaxNodes and MaxDepth bound a Filter.
+const (
+	MaxNodes = 100
+	MaxDepth = 20
+)
+
 // The fields.
 const (
-	FieldTime       Field = "time"
+	FieldTime       Field = "time" // of the event; the only one that compares Value.Time
 	FieldSubject    Field = "subject"
-	FieldActor      Field = "actor"
+	FieldActor      Field = "actor" // the outermost
 	FieldTrust      Field = "trust"
 	FieldClient     Field = "client"
 	FieldTarget     Field = "target"
@@ -142,7 +167,7 @@ const (
 	FieldCredential Field = "credential"
 	FieldHandle     Field = "handle"
 	FieldReason     Field = "reason"
-	FieldExchange   Field = "exchange"
+	FieldExchange   Field = "exchange" // the 36-character form
 )
 
 // Fields lists every field, for the filter parser and for the tests that walk
