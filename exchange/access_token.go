@@ -2,6 +2,24 @@ package exchange
 
 import "time"
 
+// The longest lives of what the issuers sign. A signing key stays published for as
+// long after its last use.
+const (
+	MaxAccessTokenLifetime = 12 * time.Hour
+	MaxAssertionLifetime   = 10 * time.Minute
+)
+
+// ValidScope reports whether s is one scope token of RFC 6749 §3.3: printable
+// ASCII without space, quote and backslash.
+func ValidScope(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // AccessToken is what the issuer signs as `at+jwt` (RFC 9068 §2).
 type AccessToken struct {
 	ID       ID // `jti`
@@ -21,7 +39,8 @@ type Assertion struct {
 	Target   string
 	Values   []string // follow <tenant>:<target> in `sub`, each escaped (S2)
 	Audience string
+	Endpoint string // host name, without port, that it will be sent to: a vendor's fixed Audience goes only there (S2)
 	Issued   time.Time
-	Expires  time.Time      // at most ten minutes after Issued
+	Expires  time.Time      // at most MaxAssertionLifetime after Issued
 	Claims   map[string]any // session tags and the like; registered names are refused
 }

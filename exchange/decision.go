@@ -40,8 +40,9 @@ type Decision struct {
 	// Explanation is for the operator, in the ledger only.
 	Explanation string
 
-	Rule     string  // the rule that decided; for a refusal, the deny that did
-	Target   *Target // nil when none was named
+	Rule     string   // the rule that decided; for a refusal, the deny that did
+	RuleHash [32]byte // SHA-256 of that rule's canonical form; zero: the whole revision stands for it (S23)
+	Target   *Target  // nil when none was named
 	Scopes   []string
 	Lifetime time.Duration // the least of the rule's, the request's and the default
 	Revision Revision

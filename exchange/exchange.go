@@ -429,7 +429,7 @@ func (x *run) grant() Grant {
 		Actors: append(append([]Actor(nil), x.actors...), x.subject.Asserted...),
 		Client: x.request.Client, Scopes: x.decision.Scopes, Type: x.request.RequestedType,
 		PublicKey: x.request.PublicKey, Passthrough: x.request.PassthroughToken,
-		Rule: x.decision.Rule, Revision: x.decision.Revision,
+		Rule: x.decision.Rule, RuleHash: x.decision.RuleHash, Revision: x.decision.Revision,
 		Now: now, Lifetime: x.decision.Lifetime, NotAfter: x.notAfter(),
 	}
 }

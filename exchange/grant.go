@@ -15,6 +15,7 @@ type Grant struct {
 	PublicKey   []byte
 	Passthrough Token
 	Rule        string
+	RuleHash    [32]byte // SHA-256 of the rule's canonical form; zero: unsaid, then Revision counts (S23)
 	Revision    Revision
 
 	Now      time.Time

@@ -3,6 +3,7 @@ package exchange
 import (
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Attributes are what policy sees of a subject or an actor: name → values.
@@ -102,19 +103,22 @@ func CanonicalName(prefix string, components ...string) string {
 	return b.String()
 }
 
-// escapeComponent percent-encodes `%`, `:` and control characters (DEL and the
-// C1 range among them), byte by byte.
+// escapeComponent percent-encodes `%`, `:`, control characters (DEL and the C1
+// range among them) and the replacement character, byte by byte; bytes that are
+// not UTF-8 too, each as itself, so that no two components look the same.
 func escapeComponent(b *strings.Builder, s string) {
 	const digits = "0123456789ABCDEF"
-	for _, r := range s {
-		if r == '%' || r == ':' || r < 0x20 || (r >= 0x7f && r <= 0x9f) || r == 0xFFFD {
-			for _, c := range []byte(string(r)) {
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		if r == '%' || r == ':' || r < 0x20 || (r >= 0x7f && r <= 0x9f) || r == utf8.RuneError {
+			for i := range size {
 				b.WriteByte('%')
-				b.WriteByte(digits[c>>4])
-				b.WriteByte(digits[c&15])
+				b.WriteByte(digits[s[i]>>4])
+				b.WriteByte(digits[s[i]&15])
 			}
-			continue
+		} else {
+			b.WriteString(s[:size])
 		}
-		b.WriteRune(r)
+		s = s[size:]
 	}
 }

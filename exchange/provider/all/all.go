@@ -1,0 +1,14 @@
+// Package all registers every provider: one line each.
+package all
+
+import (
+	"github.com/cambio-sts/cambio/exchange/provider"
+	"github.com/cambio-sts/cambio/exchange/provider/mcp"
+)
+
+// Registry returns the kinds that policy files may name.
+func Registry() *provider.Registry {
+	return provider.NewRegistry(
+		mcp.Kind(),
+	)
+}
