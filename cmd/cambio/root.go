@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// run executes one command line and returns its exit status.
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	return statusOf(root.ExecuteContext(ctx), os.Stderr)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cambio",
+		Short: "A bureau de change for identities",
+		Long: `Cambio takes a token that a workload or a person has already and, where policy
+allows it, gives a short-lived credential for somewhere else. Every exchange is
+in its ledger before the credential leaves.`,
+		Example: examples(`
+			# Start everything on this machine, with a sample policy
+			cambio dev
+
+			# Exchange a development token
+			cambio token --trust cluster --namespace agents --service-account assistant |
+			  cambio exchange --target github-mcp --subject-token-file -
+
+			# See what happened
+			cambio audit list`),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString())
+			return &failure{status: statusUsage}
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newVersion())
+	finish(root)
+	return root
+}
+
+// finish gives every command what all have in common: errors with a status.
+func finish(cmd *cobra.Command) {
+	if body := cmd.RunE; body != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error { return asFailure(body(cmd, args)) }
+	}
+	cmd.DisableAutoGenTag = true
+	cmd.Flags().SortFlags = false
+	for _, child := range cmd.Commands() {
+		finish(child)
+	}
+}
