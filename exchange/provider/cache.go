@@ -1,0 +1,97 @@
+package provider
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// shardCount spreads the cache's locks. The key is a hash, so its first byte
+// spreads evenly.
+const shardCount = 16
+
+// entryOverhead is about what a cached credential costs besides its texts.
+const entryOverhead = 512
+
+// minLeft is the least life of a cached credential that is still worth having.
+const minLeft = time.Minute
+
+// shard is one part of the cache, with the flights of the same keys, so that one
+// lock decides between a hit, a follower and a leader.
+type shard struct {
+	mu      sync.Mutex
+	entries map[Key]*list.Element // of *entry
+	order   *list.List            // most recently used first
+	bytes   int
+	limit   int
+	flights map[Key]*flight
+}
+
+type entry struct {
+	key        Key
+	credential exchange.Credential
+	bytes      int
+}
+
+func newShard(limit int) *shard {
+	return &shard{entries: map[Key]*list.Element{}, order: list.New(), limit: limit, flights: map[Key]*flight{}}
+}
+
+// get finds a credential that serves the grant. The caller holds the lock.
+func (s *shard) get(k Key, g *exchange.Grant, now time.Time) (exchange.Credential, bool) {
+	element, ok := s.entries[k]
+	if !ok {
+		return exchange.Credential{}, false
+	}
+	c := element.Value.(*entry).credential
+	if !c.Expires.After(now) {
+		s.remove(element)
+		return exchange.Credential{}, false
+	}
+	if !withinCaps(&c, g) || c.Expires.Sub(now) < needed(&c, g) {
+		return exchange.Credential{}, false
+	}
+	s.order.MoveToFront(element)
+	return c, true
+}
+
+// put keeps the credential, and drops the least recently used beyond the limit.
+// The caller holds the lock.
+func (s *shard) put(k Key, c exchange.Credential) {
+	if element, ok := s.entries[k]; ok {
+		s.remove(element)
+	}
+	e := &entry{key: k, credential: c, bytes: entryOverhead + len(c.Value.Reveal()) + len(c.Handle)}
+	if e.bytes > s.limit {
+		return
+	}
+	s.entries[k] = s.order.PushFront(e)
+	s.bytes += e.bytes
+	for s.bytes > s.limit {
+		s.remove(s.order.Back())
+	}
+}
+
+func (s *shard) remove(element *list.Element) {
+	e := s.order.Remove(element).(*entry)
+	delete(s.entries, e.key)
+	s.bytes -= e.bytes
+}
+
+// withinCaps holds S5 over what is at hand already: another request's credential
+// serves this one only within this one's caps.
+func withinCaps(c *exchange.Credential, g *exchange.Grant) bool {
+	return g.Target.MayOutlive || !c.Expires.After(g.NotAfter)
+}
+
+// needed is how much life a cached credential must have left: a minute, and a
+// fifth of what was wished for or of what the provider gives.
+func needed(c *exchange.Credential, g *exchange.Grant) time.Duration {
+	life := c.Expires.Sub(c.Issued)
+	if g.Lifetime > 0 {
+		life = min(life, g.Lifetime)
+	}
+	return max(minLeft, life/5)
+}

@@ -1,0 +1,232 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// Defaults of VendorOptions.
+const (
+	DefaultVendTimeout = 8 * time.Second // less than an exchange's own
+	DefaultCacheBytes  = 64 << 20
+)
+
+// maxDrivers bounds how many targets are open at once.
+const maxDrivers = 10_000
+
+// abandonedAfter is when a flight whose leader never released is given to another:
+// well past every deadline of an exchange.
+const abandonedAfter = time.Minute
+
+// VendorOptions say what a Vendor works with.
+type VendorOptions struct {
+	Deps Deps
+	// Target finds a target of the current policy, for Recover; nil: none is found.
+	Target func(tenant, name string) (*exchange.Target, bool)
+	// Meter is told how grants are served; nil: nobody is.
+	Meter Meter
+	// Timeout bounds one call of a driver; zero: DefaultVendTimeout.
+	Timeout time.Duration
+	// CacheBytes bounds the credential cache; zero: DefaultCacheBytes.
+	CacheBytes int
+}
+
+// Meter counts. It must not block.
+type Meter interface {
+	// Reserved is told how a grant is served; waited: behind another's flight.
+	Reserved(provider string, mode exchange.Mode, waited bool)
+}
+
+// Vendor implements exchange.Vendor over the drivers: it opens them, gives them a
+// deadline, checks what they return, and mints once for any number of callers that
+// were granted the same.
+type Vendor struct {
+	deps    Deps
+	target  func(tenant, name string) (*exchange.Target, bool)
+	meter   Meter
+	timeout time.Duration
+	shards  [shardCount]*shard
+
+	opening sync.Mutex
+	opened  atomic.Pointer[map[targetName]*openTarget] // copied on write: each exchange reads it
+}
+
+type targetName struct{ tenant, name string }
+
+type openTarget struct {
+	hash   [32]byte
+	driver Driver
+}
+
+// NewVendor makes a Vendor.
+func NewVendor(o VendorOptions) *Vendor {
+	if o.Timeout == 0 {
+		o.Timeout = DefaultVendTimeout
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	v := &Vendor{deps: o.Deps, target: o.Target, meter: o.Meter, timeout: o.Timeout}
+	for i := range v.shards {
+		v.shards[i] = newShard(o.CacheBytes / shardCount)
+	}
+	v.opened.Store(&map[targetName]*openTarget{})
+	return v
+}
+
+// Reserve finds how the grant will be served, and waits while another exchange
+// mints for the same grant. It mints nothing.
+func (v *Vendor) Reserve(ctx context.Context, g exchange.Grant) (exchange.Slot, error) {
+	driver, err := v.open(g.Target)
+	if err != nil {
+		return nil, err
+	}
+	if _, local := driver.(LocalDriver); local {
+		v.count(&g, exchange.ModeLocal, false)
+		return &localSlot{vendor: v, driver: driver, grant: g}, nil
+	}
+	key := KeyOf(&g)
+	s := v.shards[key[0]%shardCount]
+	waited := false
+	for {
+		now := v.deps.Now()
+		s.mu.Lock()
+		if c, ok := s.get(key, &g, now); ok {
+			s.mu.Unlock()
+			return v.hit(&g, c, waited), nil
+		}
+		f := s.flights[key]
+		if f == nil || now.After(f.abandoned) {
+			f = &flight{done: make(chan struct{}), abandoned: now.Add(abandonedAfter)}
+			s.flights[key] = f
+			s.mu.Unlock()
+			v.count(&g, exchange.ModeUpstream, waited)
+			return &upstreamSlot{vendor: v, driver: driver, grant: g, key: key, flight: f}, nil
+		}
+		s.mu.Unlock()
+		waited = true
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, exchange.Fault(exchange.KindUnavailable, "the provider did not answer in time; try again",
+				fmt.Errorf("waiting for another exchange's credential: %w", ctx.Err()))
+		}
+		if f.landed.err != nil {
+			return nil, f.landed.err
+		}
+		// What was minted a moment ago serves however short it lives, or a
+		// provider of short lives would be asked once by each waiter.
+		if c := f.landed.credential; !c.Value.IsZero() && c.Expires.After(v.deps.Now()) && withinCaps(&c, &g) {
+			return v.hit(&g, c, true), nil
+		}
+	}
+}
+
+func (v *Vendor) hit(g *exchange.Grant, c exchange.Credential, waited bool) exchange.Slot {
+	v.count(g, exchange.ModeHit, waited)
+	c.Minted = false
+	return &hitSlot{credential: c}
+}
+
+func (v *Vendor) count(g *exchange.Grant, m exchange.Mode, waited bool) {
+	if v.meter != nil {
+		v.meter.Reserved(g.Target.Provider, m, waited)
+	}
+}
+
+// land ends a flight and wakes its waiters.
+func (v *Vendor) land(k Key, f *flight, l landing) {
+	s := v.shards[k[0]%shardCount]
+	s.mu.Lock()
+	f.landed = l
+	if !l.credential.Value.IsZero() {
+		s.put(k, l.credential)
+	}
+	if s.flights[k] == f { // unless it was taken for abandoned
+		delete(s.flights, k)
+	}
+	s.mu.Unlock()
+	close(f.done)
+}
+
+// open returns the target's driver, opened once for each version of its settings.
+func (v *Vendor) open(t *exchange.Target) (Driver, error) {
+	name := targetName{t.Tenant, t.Name}
+	if o := (*v.opened.Load())[name]; o != nil && o.hash == t.Hash {
+		return o.driver, nil
+	}
+	v.opening.Lock()
+	defer v.opening.Unlock()
+	now := *v.opened.Load()
+	if o := now[name]; o != nil && o.hash == t.Hash {
+		return o.driver, nil
+	}
+	config, ok := t.Settings.(Config)
+	if !ok {
+		return nil, fmt.Errorf("target %q has settings of type %T, which no provider knows", t.Name, t.Settings)
+	}
+	driver, err := config.Open(v.deps)
+	if err != nil {
+		return nil, exchange.Fault(exchange.KindMisconfigured, "the target is not set up: ask its operator",
+			fmt.Errorf("opening target %q: %w", t.Name, err))
+	}
+	next := make(map[targetName]*openTarget, len(now)+1)
+	if len(now) < maxDrivers {
+		for k, o := range now {
+			next[k] = o
+		}
+	}
+	next[name] = &openTarget{hash: t.Hash, driver: driver}
+	v.opened.Store(&next)
+	return driver, nil
+}
+
+// ErrNotRevocable says that what was minted lives until it expires.
+var ErrNotRevocable = errors.New("it cannot be revoked and ends when it expires")
+
+// revoke takes back what a driver has minted.
+func (v *Vendor) revoke(ctx context.Context, d Driver, t *exchange.Target, c exchange.Credential) error {
+	r, ok := d.(Revoker)
+	if !ok || c.RevokeWith.IsZero() {
+		return fmt.Errorf("target %q: %w", t.Name, ErrNotRevocable)
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.timeout)
+	defer cancel()
+	if err := r.Revoke(ctx, t, c.RevokeWith); err != nil {
+		return fmt.Errorf("revoking at target %q: %w", t.Name, err)
+	}
+	return nil
+}
+
+// Recover ends whatever the intent's exchange minted, when nobody heard the answer.
+// It fails with ErrNotRevocable where the provider has no way to.
+func (v *Vendor) Recover(ctx context.Context, i exchange.Intent) error {
+	name := i.Event.Record.Target
+	if v.target == nil {
+		return fmt.Errorf("target %q: %w", name, ErrNotRevocable)
+	}
+	t, ok := v.target(i.Event.Tenant, name)
+	if !ok {
+		return fmt.Errorf("target %q is no longer configured: %w", name, ErrNotRevocable)
+	}
+	driver, err := v.open(t)
+	if err != nil {
+		return err
+	}
+	r, ok := driver.(Recoverer)
+	if !ok {
+		return fmt.Errorf("target %q: %w", name, ErrNotRevocable)
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.timeout)
+	defer cancel()
+	if err := r.Recover(ctx, t, i.Event.Exchange); err != nil {
+		return fmt.Errorf("recovering at target %q: %w", name, err)
+	}
+	return nil
+}
