@@ -1,0 +1,63 @@
+package devworld
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Guard keeps web pages away from a server on this machine (S35). A page that has
+// rebound its name to 127.0.0.1 sends that name as Host; a page that posts across
+// origins sends its own as Origin. Neither gets past.
+func Guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !localAuthority(r.Host, r) {
+			http.Error(w, "cambio dev answers to its own address only, and this request's Host is another", http.StatusForbidden)
+			return
+		}
+		for _, origin := range r.Header.Values("Origin") {
+			scheme, authority, ok := strings.Cut(origin, "://")
+			if !ok || scheme != "http" || !localAuthority(authority, r) {
+				http.Error(w, "cambio dev takes no requests from web pages of another origin", http.StatusForbidden)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// localAuthority reports whether authority is this listener by a loopback name.
+func localAuthority(authority string, r *http.Request) bool {
+	host, port, err := net.SplitHostPort(authority)
+	if err != nil {
+		return false
+	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if _, own, err := net.SplitHostPort(local.String()); err != nil || own != port {
+			return false
+		}
+	}
+	return loopback(host)
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
+
+// Listen opens a port on this machine only. It refuses every other address.
+func Listen(address string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no host:port: write 127.0.0.1:8080", address)
+	}
+	if !loopback(host) {
+		return nil, fmt.Errorf("cambio dev listens on this machine only: write 127.0.0.1 instead of %q", host)
+	}
+	return net.Listen("tcp", address)
+}
