@@ -92,7 +92,7 @@ func (s *Server) build(o Options) error {
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 		// No ReadTimeout and no WriteTimeout: they would cut streams. Each handler
-		// bounds itself with Deadlines.
+		// bounds itself, as ReadBody does.
 	}
 	if !s.secure {
 		return nil
@@ -187,13 +187,4 @@ func dispatch(rest, grpc http.Handler) http.Handler {
 func isGRPC(h http.Header) bool {
 	rest, ok := strings.CutPrefix(h.Get("Content-Type"), "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
-}
-
-// Deadlines bounds what one handler spends on reading its request's body and, from
-// now, on everything until the answer is written. A transport that cannot bound
-// is left alone: it is in memory.
-func Deadlines(w http.ResponseWriter, now time.Time, read, whole time.Duration) {
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(now.Add(read))
-	_ = c.SetWriteDeadline(now.Add(whole))
 }

@@ -1,0 +1,99 @@
+package oauth
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// metadata is RFC 8414 §2 and OpenID Connect Discovery 1.0 §3 in one document. It
+// lists what is there. Three members stand in it because clients refuse a
+// document without them although they need none of the three: the SDKs of MCP
+// want authorization_endpoint, `code` among the response types and S256 among the
+// challenge methods. That endpoint exists and says that it grants nothing.
+func (h *Handler) metadata() []byte {
+	b, err := json.Marshal(struct {
+		Issuer                string   `json:"issuer"`
+		AuthorizationEndpoint string   `json:"authorization_endpoint"`
+		TokenEndpoint         string   `json:"token_endpoint"`
+		JWKS                  string   `json:"jwks_uri"`
+		GrantTypes            []string `json:"grant_types_supported"`
+		ResponseTypes         []string `json:"response_types_supported"`
+		ChallengeMethods      []string `json:"code_challenge_methods_supported"`
+		AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+		SubjectTypes          []string `json:"subject_types_supported"`
+		Algorithms            []string `json:"id_token_signing_alg_values_supported"`
+	}{
+		Issuer:                h.Issuer,
+		AuthorizationEndpoint: h.Issuer + authorizePath,
+		TokenEndpoint:         h.Issuer + tokenPath,
+		JWKS:                  h.Issuer + jwksPath,
+		GrantTypes:            []string{GrantTokenExchange},
+		ResponseTypes:         []string{"code"},
+		ChallengeMethods:      []string{"S256"},
+		AuthMethods:           []string{"none"},
+		SubjectTypes:          []string{"public"},
+		Algorithms:            algorithmsOf(h.Keys.AccessJWKS()),
+	})
+	if err != nil { // strings always marshal
+		return nil
+	}
+	return b
+}
+
+// algorithmsOf lists the algorithms of a key set: what verifiers must expect.
+func algorithmsOf(jwks []byte) []string {
+	var set struct {
+		Keys []struct {
+			Algorithm string `json:"alg"`
+		} `json:"keys"`
+	}
+	_ = json.Unmarshal(jwks, &set) // of our own making; an unreadable one lists nothing
+	algorithms := []string{}
+	for _, k := range set.Keys {
+		if k.Algorithm != "" && !slices.Contains(algorithms, k.Algorithm) {
+			algorithms = append(algorithms, k.Algorithm)
+		}
+	}
+	slices.Sort(algorithms)
+	return algorithms
+}
+
+// documentMaxAge is how long verifiers may keep a document, in seconds: far less
+// than a new key is published before its first use.
+const documentMaxAge = 300
+
+// document serves a public document to anyone, browsers' scripts among them.
+func (h *Handler) document(media string, body func() []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			header.Set("Allow", "GET, HEAD")
+			h.refuse(w, r, exchange.Fault(exchange.KindMethodNotAllowed, "send GET", nil))
+			return
+		}
+		b := body()
+		header.Set("Content-Type", media)
+		header.Set("Cache-Control", "public, max-age="+strconv.Itoa(documentMaxAge))
+		header.Set("Access-Control-Allow-Origin", "*")
+		header.Set("Content-Length", strconv.Itoa(len(b)))
+		_, _ = w.Write(b)
+	}
+}
+
+// authorize is the authorization endpoint, which grants nothing: there is no
+// response type that it supports, and no client whose redirect URI could be
+// trusted with saying so, so it says so here (RFC 6749 §4.1.2.1).
+func (h *Handler) authorize(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		h.refuse(w, r, exchange.Fault(exchange.KindMethodNotAllowed, "send GET", nil))
+		return
+	}
+	h.Refused(exchange.KindInvalidRequest)
+	h.write(w, http.StatusBadRequest, failureBody("unsupported_response_type",
+		"nobody logs in here: bring a token to "+h.Issuer+tokenPath, exchange.ID{}))
+}
