@@ -1,0 +1,51 @@
+-- name: InsertEvent :exec
+insert into events (id, exchange, tenant, type, at, deadline, record) values (?, ?, ?, ?, ?, ?, ?);
+
+-- name: RecordOf :one
+select record from events where tenant = ? and exchange = ? and id = ?;
+
+-- name: HasEvent :one
+-- Whether the exchange has an intent (type 1), or any terminal outcome.
+select exists (
+  select 1 from events
+  where tenant = sqlc.arg(tenant) and exchange = sqlc.arg(exchange)
+    and (type = sqlc.arg(type) or (type between 2 and 5 and sqlc.arg(type) between 2 and 5))
+);
+
+-- name: InsertLease :exec
+insert into leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: Lease :one
+select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
+from leases where tenant = ? and id = ?;
+
+-- name: Burn :execrows
+-- No row: it was burnt before. Burner says by whom.
+insert into used (tenant, realm, hash, exchange, expires) values (?, ?, ?, ?, ?)
+on conflict (tenant, realm, hash) do nothing;
+
+-- name: Burner :one
+select exchange from used where tenant = ? and realm = ? and hash = ?;
+
+-- name: PruneUsed :exec
+-- What has expired an hour ago can come no more: its token is refused first.
+delete from used where (tenant, realm, hash) in (
+  select u.tenant, u.realm, u.hash from used u
+  where u.expires < cast(unixepoch('subsec') * 1000000 as integer) - 3600000000
+  order by u.expires limit 1000
+);
+
+-- name: Epoch :one
+select epoch from deny_epoch where tenant = ?;
+
+-- name: Beat :exec
+update heartbeat set at = cast(unixepoch('subsec') * 1000000 as integer), filler = sqlc.arg(filler) where id = 1;
+
+-- name: DropLease :exec
+-- Undoes InsertLease within the same transaction.
+delete from leases where tenant = ? and id = ?;
+
+-- name: Unburn :exec
+-- Undoes Burn within the same transaction.
+delete from used where tenant = ? and realm = ? and hash = ?;
