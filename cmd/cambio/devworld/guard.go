@@ -50,14 +50,15 @@ func loopback(host string) bool {
 	return err == nil && address.IsLoopback()
 }
 
-// Listen opens a port on this machine only. It refuses every other address.
-func Listen(address string) (net.Listener, error) {
+// CheckAddress refuses every address to listen on but one of this machine alone
+// (S35).
+func CheckAddress(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no host:port: write 127.0.0.1:8080", address)
+		return fmt.Errorf("%q is no host:port: write 127.0.0.1:8080", address)
 	}
 	if !loopback(host) {
-		return nil, fmt.Errorf("cambio dev listens on this machine only: write 127.0.0.1 instead of %q", host)
+		return fmt.Errorf("cambio dev listens on this machine only: write 127.0.0.1 instead of %q", host)
 	}
-	return net.Listen("tcp", address)
+	return nil
 }

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cambio-sts/cambio/cmd/cambio/config"
+	"github.com/cambio-sts/cambio/cmd/cambio/devworld"
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// What the commands accept from files and from a server.
+const (
+	defaultData   = "./cambio-dev"
+	maxTokenBytes = 64 << 10
+	maxAnswer     = 8 << 20
+	answerTimeout = 30 * time.Second
+)
+
+// reach is how an operator's command finds the server.
+type reach struct {
+	url, tokenFile, caFile, data string
+}
+
+// addReach gives a command the flags of reach. needsToken adds --token-file.
+func addReach(cmd *cobra.Command, r *reach, needsToken bool) {
+	f := cmd.Flags()
+	f.StringVar(&r.url, "url", "", "the server's URL (or CAMBIO_URL; else the cambio dev that runs from --data)")
+	if needsToken {
+		f.StringVar(&r.tokenFile, "token-file", "", "file of your bearer token (or CAMBIO_TOKEN_FILE; else that dev's auditor)")
+	}
+	f.StringVar(&r.caFile, "ca-file", "", "PEM file of the roots to trust (or CAMBIO_CA_FILE; else the system's)")
+	f.StringVar(&r.data, "data", defaultData, "data folder of a running cambio dev")
+}
+
+// server is a server found, with a client for it.
+type server struct {
+	base  *url.URL
+	token exchange.Secret // empty: none is presented
+	http  *http.Client
+}
+
+// find settles where the server is. A flag wins over the environment, and either
+// over a data folder; but a --data that was given wins over the environment.
+func (r *reach) find(cmd *cobra.Command, needsToken bool) (*server, error) {
+	chosen := cmd.Flags().Changed("data")
+	environ := func(name string) string {
+		if chosen {
+			return ""
+		}
+		return os.Getenv(name)
+	}
+	where, caFile, tokenFile := either(r.url, environ("CAMBIO_URL")), either(r.caFile, environ("CAMBIO_CA_FILE")), either(r.tokenFile, environ("CAMBIO_TOKEN_FILE"))
+	if where == "" {
+		ready, err := devworld.FindReady(r.data)
+		if errors.Is(err, devworld.ErrNoData) {
+			return nil, unreachable(fmt.Errorf("no cambio dev runs from %s: start it with `cambio dev`, or name a server with --url or CAMBIO_URL", r.data))
+		}
+		if err != nil {
+			return nil, err
+		}
+		where, tokenFile = ready.URL, either(tokenFile, devworld.AuditorToken(r.data))
+	}
+	base, err := serverURL(where)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{base: base}
+	if needsToken {
+		if tokenFile == "" {
+			return nil, usage("say who you are with --token-file or CAMBIO_TOKEN_FILE: a file with a token of an issuer that the server trusts")
+		}
+		if s.token, err = readToken(tokenFile, cmd.InOrStdin()); err != nil {
+			return nil, err
+		}
+	}
+	s.http, err = newClient(caFile)
+	return s, err
+}
+
+func either(first, second string) string {
+	if first != "" {
+		return first
+	}
+	return second
+}
+
+// serverURL reads a server's URL. Tokens go there, so it is https, save on this
+// machine.
+func serverURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, usage("%q is no server's URL: write https://cambio.example", text)
+	case u.Scheme != "https" && (u.Scheme != "http" || !config.LoopbackHost(u.Hostname())):
+		return nil, usage("%s: tokens are sent by https only, save to this machine", text)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
+
+// newClient refuses redirects: what is sent is a token, and a redirect is someone
+// else's idea of where it goes.
+func newClient(caFile string) (*http.Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading --ca-file: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading --ca-file: %s holds no certificate in PEM", caFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{
+		Transport: transport, Timeout: answerTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// answer is what a server said.
+type answer struct {
+	status int
+	body   []byte // valid JSON where status is 200
+}
+
+// ask sends one request. Its error is exit status 3 where no answer came.
+func (s *server) ask(ctx context.Context, method, path string, query, form url.Values) (answer, error) {
+	target := *s.base
+	target.Path += path
+	target.RawQuery = query.Encode()
+	var body io.Reader
+	if form != nil {
+		body = strings.NewReader(form.Encode())
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		return answer{}, fmt.Errorf("asking %s: %w", s.base, err)
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "cambio/"+thisBuild().Version)
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if !s.token.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+s.token.Reveal())
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // without the URL, which a filter may make long
+		}
+		return answer{}, unreachable(fmt.Errorf("%s cannot be reached: %w", s.base, err))
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return answer{}, unreachable(fmt.Errorf("the answer of %s broke off: %w", s.base, err))
+	case len(text) > maxAnswer:
+		return answer{}, fmt.Errorf("the answer of %s is larger than %d bytes", s.base, maxAnswer)
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return answer{}, fmt.Errorf("%s answered with a redirect, which is not followed: give the URL it should be with --url", s.base)
+	case resp.StatusCode == http.StatusOK && !json.Valid(text):
+		return answer{}, fmt.Errorf("%s answered with something that is not JSON: is it Cambio's URL?", s.base)
+	}
+	return answer{status: resp.StatusCode, body: bytes.TrimSpace(text)}, nil
+}
+
+// refusal is the error of RFC 6749 §5.2 in an answer.
+type refusal struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+	Exchange    string `json:"exchange_id"`
+}
+
+// refused turns an answer that is no success into an error with its exit status.
+func (s *server) refused(a answer) error {
+	status := statusFault
+	if a.status == http.StatusBadGateway || a.status == http.StatusServiceUnavailable || a.status == http.StatusGatewayTimeout {
+		status = statusUnreachable
+	}
+	var r refusal
+	if err := json.Unmarshal(a.body, &r); err != nil || r.Code == "" {
+		return &failure{status: status, err: fmt.Errorf("%s answered %d %s: is it Cambio's URL?", s.base, a.status, http.StatusText(a.status))}
+	}
+	text := clean(r.Code)
+	if r.Description != "" {
+		text += ": " + clean(r.Description)
+	}
+	if r.Exchange != "" {
+		text += " (exchange " + clean(r.Exchange) + ")"
+	}
+	return &failure{status: status, err: errors.New(text)}
+}
+
+// readToken reads a token from a file, or from standard input for -.
+func readToken(file string, stdin io.Reader) (exchange.Secret, error) {
+	from, name := stdin, "standard input"
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return exchange.Secret{}, fmt.Errorf("reading a token: %w", err)
+		}
+		defer f.Close()
+		from, name = f, file
+	}
+	text, err := io.ReadAll(io.LimitReader(from, maxTokenBytes+1))
+	switch {
+	case err != nil:
+		return exchange.Secret{}, fmt.Errorf("reading a token from %s: %w", name, err)
+	case len(text) > maxTokenBytes:
+		return exchange.Secret{}, fmt.Errorf("%s is larger than any token: %d bytes at most", name, maxTokenBytes)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return exchange.Secret{}, fmt.Errorf("%s is empty, and a token was expected", name)
+	}
+	return exchange.NewSecret(token), nil
+}
