@@ -4,16 +4,26 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
+)
+
+const (
+	tokensKept   = 8192    // verified tokens remembered
+	maxKeptToken = 8 << 10 // bytes; longer ones are verified each time
+	runEvery     = 15 * time.Second
 )
 
 // Options is what the house lends a Verifier.
 type Options struct {
 	// Client makes the HTTP client for issuers and API servers: bounded in time,
 	// no redirects, restricted by host (S24). caFile is a PEM file of roots; empty
-	// means the system's.
+	// means the system's. It is called again after a failure, so that roots
+	// replaced on disk are found.
 	Client func(caFile string) (*http.Client, error)
 	// OwnIssuers are the issuers that are Cambio itself; no trust may name one (S7).
 	OwnIssuers []string
@@ -31,28 +41,200 @@ type Verifier struct {
 	ownIssuers []string
 	now        func() time.Time
 	meter      Meter
+
+	loading  sync.Mutex
+	table    atomic.Pointer[table]
+	wake     chan struct{}
+	verified *memory[*verified]
+}
+
+// verified is a token that has passed every check but the review's, and what must
+// hold again at the next use (S11).
+type verified struct {
+	subject   exchange.Subject
+	trust     *trust // by identity: a trust that changed in anything is another one
+	key       *key
+	notBefore time.Time
+	idToken   bool
 }
 
 // New makes a Verifier without trusts: it refuses every token until Load.
 func New(o Options) *Verifier {
-	v := &Verifier{client: o.Client, ownIssuers: o.OwnIssuers, now: o.Now, meter: o.Meter}
+	v := &Verifier{
+		client: o.Client, ownIssuers: o.OwnIssuers, now: o.Now, meter: o.Meter,
+		wake: make(chan struct{}, 1), verified: newMemory[*verified](tokensKept),
+	}
 	if v.meter == nil {
 		v.meter = silent{}
 	}
+	v.table.Store(&table{})
 	return v
 }
 
-// Check returns every fault in the trusts, each naming its trust and field. It
-// reads no file and asks no network.
-func (v *Verifier) Check(trusts []exchange.Trust) []error { return nil }
+// Load replaces all trusts at once, or none: then it returns every fault that
+// Check finds, or the first in making ready (a file of roots that cannot be
+// read). It fetches no keys; the first token of a trust does, or Run.
+func (v *Verifier) Load(trusts []exchange.Trust) error {
+	if faults := v.Check(trusts); len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	v.loading.Lock()
+	defer v.loading.Unlock()
+	compiled, err := v.compile(trusts, v.table.Load())
+	if err != nil {
+		return err
+	}
+	v.table.Store(compiled)
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
 
-// Load replaces all trusts at once, or none when one is at fault.
-func (v *Verifier) Load(trusts []exchange.Trust) error { return errors.Join(v.Check(trusts)...) }
+// Run fetches keys before callers need them, until ctx ends.
+func (v *Verifier) Run(ctx context.Context) {
+	tick := time.NewTicker(runEvery)
+	defer tick.Stop()
+	for {
+		for _, t := range v.table.Load().byName {
+			if t.source.due() {
+				t.source.attempt()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-v.wake:
+		}
+	}
+}
 
-// Run keeps keys fresh until ctx ends.
-func (v *Verifier) Run(ctx context.Context) { <-ctx.Done() }
+// Refresh fetches the keys of every trust and waits. The pace of fetches holds
+// here too: a trust asked a moment ago is not asked again. It returns what
+// failed.
+func (v *Verifier) Refresh(ctx context.Context) error {
+	var flights []*flight
+	loaded := v.table.Load()
+	for _, t := range loaded.byName {
+		if f := t.source.attempt(); f != nil {
+			flights = append(flights, f)
+		}
+	}
+	for _, f := range flights {
+		if err := f.wait(ctx); err != nil {
+			return err
+		}
+	}
+	var faults []error
+	for _, t := range loaded.byName {
+		if t.source.isDown() {
+			faults = append(faults, t.source.unavailable())
+		}
+	}
+	return errors.Join(faults...)
+}
 
-// Verify implements exchange.Verifier.
-func (v *Verifier) Verify(_ context.Context, _ exchange.Token, _ time.Time) (exchange.Subject, error) {
-	return exchange.Subject{}, exchange.Fault(exchange.KindInvalidSubject, "no trust accepts the issuer of this token", nil)
+// Verify implements exchange.Verifier. The maps and slices of the subject are
+// shared with other callers: they are to be read only.
+func (v *Verifier) Verify(ctx context.Context, t exchange.Token, now time.Time) (exchange.Subject, error) {
+	if err := checkLabel(t.Type); err != nil {
+		return exchange.Subject{}, err
+	}
+	raw := t.Value.Reveal()
+	if err := checkForm(raw); err != nil {
+		return exchange.Subject{}, err
+	}
+	fingerprint := fingerprintOf(raw)
+	found, hit := v.verified.get(fingerprint)
+	if hit && !v.stands(ctx, found, now) {
+		v.verified.drop(fingerprint)
+		hit = false
+	}
+	v.meter.Looked(hit)
+	if !hit {
+		var err error
+		if found, err = v.prove(ctx, raw, fingerprint, now); err != nil {
+			return exchange.Subject{}, err
+		}
+		if len(raw) <= maxKeptToken && !found.trust.alwaysReviewed() {
+			v.verified.put(fingerprint, found)
+		}
+	}
+	if t.Type == exchange.TokenTypeIDToken && !found.idToken {
+		return exchange.Subject{}, errNotIDToken
+	}
+	if review := found.trust.review; review != nil {
+		if err := review.check(ctx, raw, &found.subject); err != nil {
+			return exchange.Subject{}, err
+		}
+	}
+	return found.subject, nil
+}
+
+// stands rechecks a remembered token: its trust is the same, its key is still
+// published, its time has not run out. What fails here is verified from the
+// start, which says why.
+func (v *Verifier) stands(ctx context.Context, f *verified, now time.Time) bool {
+	loaded := v.table.Load()
+	return loaded.byName[trustName{f.trust.Tenant, f.trust.Name}] == f.trust &&
+		f.trust.checkTimes(now, f.subject.Expires, f.notBefore, f.subject.Issued) == nil &&
+		loaded.groupOf(f.trust).stands(ctx, f.trust, f.key)
+}
+
+// prove verifies from the start.
+func (v *Verifier) prove(ctx context.Context, raw string, fingerprint [32]byte, now time.Time) (*verified, error) {
+	p, err := decode(raw)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readClaims(p.claims)
+	if err != nil {
+		return nil, err
+	}
+	if !now.Before(c.expires) { // no trust forgives it, so no key is needed to say so
+		return nil, errExpired
+	}
+	g := v.table.Load().pick(c)
+	if g == nil {
+		return nil, refused("no trust accepts the issuer of this token")
+	}
+	t, k, err := g.verify(ctx, &p)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.check(p, c, now); err != nil {
+		return nil, err
+	}
+	s, err := t.build(c, k, fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	return &verified{
+		subject: s, trust: t, key: k, notBefore: c.notBefore, idToken: t.looksLikeIDToken(p, c),
+	}, nil
+}
+
+// pick finds the trusts that could answer for the token, by claims that nobody
+// has verified yet: a lie leads to keys that did not sign it.
+func (t *table) pick(c claims) *group {
+	if rest, ok := strings.CutPrefix(c.subject, spiffeScheme); ok {
+		domain, _, _ := strings.Cut(rest, "/")
+		if g := t.byDomain[domain]; g != nil {
+			return g
+		}
+	}
+	return t.byIssuer[c.issuer]
+}
+
+func (t *table) groupOf(of *trust) *group {
+	if of.Kind == exchange.TrustSPIFFE {
+		return t.byDomain[of.TrustDomain]
+	}
+	return t.byIssuer[of.Issuer]
+}
+
+func (t *trust) alwaysReviewed() bool {
+	return t.review != nil && t.review.mode == exchange.ReviewAlways
 }
