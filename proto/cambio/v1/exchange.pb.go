@@ -54,18 +54,19 @@ type ExchangeRequest struct {
 	ActorToken string `protobuf:"bytes,3,opt,name=actor_token,json=actorToken,proto3" json:"actor_token,omitempty"`
 	// What the actor token is. Required with an actor token, refused without one.
 	ActorTokenType string `protobuf:"bytes,4,opt,name=actor_token_type,json=actorTokenType,proto3" json:"actor_token_type,omitempty"`
-	// The names of the target. With `resource`, at least one and at most 16; several
-	// are good only where they all name one target.
+	// The names of the target, at most 8; several, here and in `resource`, are good
+	// only where they all name one target.
 	Audience []string `protobuf:"bytes,5,rep,name=audience,proto3" json:"audience,omitempty"`
-	// The target by its URI: absolute, without a fragment (RFC 8707 §2).
+	// The target by its URI: absolute, without a fragment (RFC 8707 §2). At most 8.
 	Resource []string `protobuf:"bytes,6,rep,name=resource,proto3" json:"resource,omitempty"`
-	// The scopes asked for, separated by single spaces (RFC 6749 §3.3). Empty: what
-	// the rule and the target share.
+	// The scopes asked for, separated by single spaces (RFC 6749 §3.3), at most 64.
+	// Empty: what the rule and the target share.
 	Scope string `protobuf:"bytes,7,opt,name=scope,proto3" json:"scope,omitempty"`
 	// The token type wanted. Empty: the target's own.
 	RequestedTokenType string `protobuf:"bytes,8,opt,name=requested_token_type,json=requestedTokenType,proto3" json:"requested_token_type,omitempty"`
-	// The lifetime wanted, in seconds, from 1. Empty: 900, or the rule's own limit
-	// where that is less. Longer than allowed is refused, not shortened.
+	// The lifetime wanted, in seconds, from 1 to a year's worth. Empty: 900, or the
+	// rule's own limit where that is less. Longer than allowed is refused, not
+	// shortened.
 	RequestedLifetime int32 `protobuf:"varint,9,opt,name=requested_lifetime,json=requestedLifetime,proto3" json:"requested_lifetime,omitempty"`
 	// The public key that the credential is to be bound to, for providers that prove
 	// possession: a SubjectPublicKeyInfo in DER (RFC 5280 §4.1). In JSON, base64.
@@ -74,7 +75,7 @@ type ExchangeRequest struct {
 	// token of the workload's own issuer.
 	PassthroughToken string `protobuf:"bytes,11,opt,name=passthrough_token,json=passthroughToken,proto3" json:"passthrough_token,omitempty"`
 	// Why, in the caller's words: kept in the ledger. A rule may require it. At most
-	// 1024 bytes.
+	// 512 bytes.
 	Reason        string `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

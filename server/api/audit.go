@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+	cambiov1 "github.com/cambio-sts/cambio/proto/cambio/v1"
+	"github.com/cambio-sts/cambio/server"
+)
+
+// The sizes of a page. maxPageBytes keeps an answer under the 4 MiB that gRPC
+// clients take by default; a page may hold fewer exchanges than asked.
+const (
+	defaultPage  = 50
+	maxPageBytes = 3 << 20
+)
+
+type auditService struct {
+	cambiov1.UnimplementedAuditServiceServer
+	*Server
+}
+
+// ListExchanges gives a page. The caller's tenant bounds it (S22).
+func (s auditService) ListExchanges(ctx context.Context, in *cambiov1.ListExchangesRequest) (*cambiov1.ListExchangesResponse, error) {
+	caller := subjectOf(ctx)
+	query := ledger.Query{Tenant: caller.Tenant, Limit: defaultPage}
+	var err error
+	if query.Filter, err = parseFilter(in.GetFilter()); err != nil {
+		return nil, err
+	}
+	switch size := in.GetPageSize(); {
+	case size < 0:
+		return nil, invalid("page_size is negative: send 1 to 1000, or nothing for 50")
+	case size > 0:
+		query.Limit = min(int(size), ledger.MaxPage)
+	}
+	if in.GetPageToken() != "" {
+		if query.After, err = s.pages.open(in.GetPageToken(), caller.Tenant, in.GetFilter()); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.note(ctx, caller, fmt.Sprintf("list exchanges; filter: %q; at most %d, after %q", in.GetFilter(), query.Limit, query.After)); err != nil {
+		return nil, err
+	}
+	rows, next, err := s.Log.List(ctx, query)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	out := &cambiov1.ListExchangesResponse{Exchanges: make([]*cambiov1.Exchange, 0, len(rows))}
+	bytes := 0
+	for i, row := range rows {
+		record, err := recordOf(row, caller.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		if bytes += proto.Size(record); bytes > maxPageBytes && i > 0 {
+			next = ledger.Cursor(rows[i-1].Exchange.String())
+			break
+		}
+		out.Exchanges = append(out.Exchanges, record)
+	}
+	if next != "" {
+		out.NextPageToken = s.pages.seal(next, caller.Tenant, in.GetFilter())
+	}
+	return out, nil
+}
+
+// GetExchange gives everything about one exchange. One of another tenant is not
+// there at all.
+func (s auditService) GetExchange(ctx context.Context, in *cambiov1.GetExchangeRequest) (*cambiov1.GetExchangeResponse, error) {
+	caller := subjectOf(ctx)
+	id, err := exchange.ParseID(in.GetExchange())
+	if err != nil {
+		return nil, invalid("exchange: " + err.Error())
+	}
+	if err := s.note(ctx, caller, "get exchange "+id.String()); err != nil {
+		return nil, err
+	}
+	rows, err := s.Log.Get(ctx, caller.Tenant, id)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if len(rows) == 0 {
+		return nil, exchange.Fault(exchange.KindNotFound, "there is no such exchange", nil)
+	}
+	out := &cambiov1.GetExchangeResponse{Events: make([]*cambiov1.Event, 0, len(rows))}
+	for _, row := range rows {
+		record, err := recordOf(row, caller.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		out.Events = append(out.Events, &cambiov1.Event{
+			Event: row.ID.String(), Type: row.Type.String(), Time: record.GetTime(), Record: record,
+		})
+		if row.Type.Terminal() || out.Exchange.GetOutcome() == "" {
+			out.Exchange = record
+		}
+	}
+	return out, nil
+}
+
+// note records the query before its answer leaves; without a record there is no
+// answer.
+func (s auditService) note(ctx context.Context, caller exchange.Subject, what string) error {
+	now := s.Now()
+	id, err := exchange.NewID(now, s.Random)
+	if err != nil {
+		return fmt.Errorf("naming an event: %w", err)
+	}
+	c, facts := callerOf(ctx), server.FactsOf(ctx)
+	record := exchange.Record{
+		Exchange: id.String(), Type: exchange.EventQueried.String(), At: exchange.FormatTime(now), Tenant: caller.Tenant,
+		Subject: caller.Name, Trust: caller.Trust, Door: c.door, Explanation: what,
+		UserAgent: c.userAgent, TraceID: facts.TraceID, TokenID: caller.JTI, KeyID: caller.KeyID, Claims: caller.Record,
+	}
+	if facts.ClientIP.IsValid() {
+		record.ClientIP = facts.ClientIP.String()
+	}
+	event := exchange.Event{ID: id, Exchange: id, Tenant: caller.Tenant, Type: exchange.EventQueried, At: now, Record: record}
+	if err := s.Note(ctx, event); err != nil {
+		return exchange.Fault(exchange.KindUnavailable, "the query could not be recorded, so it was not answered; try again", err)
+	}
+	return nil
+}
+
+func unreadable(err error) error {
+	return exchange.Fault(exchange.KindUnavailable, "the ledger could not be read; try again", err)
+}
