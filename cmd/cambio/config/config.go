@@ -44,8 +44,6 @@ type Config struct {
 
 	// Warnings are about environment variables that look like ours and are not.
 	Warnings []string `yaml:"-"`
-
-	origin map[string]place
 }
 
 // Listen is where callers connect.

@@ -33,18 +33,8 @@ func Load(file string, environ []string) (*Config, error) {
 
 // Parse is Load for a file already read.
 func Parse(file string, source []byte, environ []string) (*Config, error) {
-	variables := map[string]string{}
-	for _, pair := range environ {
-		if name, value, ok := strings.Cut(pair, "="); ok {
-			variables[name] = value
-		}
-	}
-	c := &Config{}
-	setDefaults(reflect.ValueOf(c).Elem())
-	r := &reader{file: file, origin: map[string]place{}}
-	c.origin = r.origin
-	r.decode(source, c)
-	r.overlay(variables, c)
+	variables := variablesOf(environ)
+	c, r := gather(file, source, variables)
 	if len(r.faults) == 0 || !unreadable(r.faults) {
 		r.resolve(c, variables)
 		r.validate(c)
@@ -57,6 +47,26 @@ func Parse(file string, source []byte, environ []string) (*Config, error) {
 		return nil, r.faults
 	}
 	return c, nil
+}
+
+// gather lays defaults, file and environment over one another.
+func gather(file string, source []byte, variables map[string]string) (*Config, *reader) {
+	c := &Config{}
+	setDefaults(reflect.ValueOf(c).Elem())
+	r := &reader{file: file, origin: map[string]place{}}
+	r.decode(source, c)
+	r.overlay(variables, c)
+	return c, r
+}
+
+func variablesOf(environ []string) map[string]string {
+	variables := make(map[string]string, len(environ))
+	for _, pair := range environ {
+		if name, value, ok := strings.Cut(pair, "="); ok {
+			variables[name] = value
+		}
+	}
+	return variables
 }
 
 // unreadable reports that the file could not be parsed, so that whatever else
@@ -76,13 +86,7 @@ func (c *Config) Secret(name string, environ []string) (exchange.Secret, error) 
 	if !ok || len(source.Hosts) == 0 {
 		return exchange.Secret{}, fmt.Errorf("no secret %q is listed for targets", name)
 	}
-	variables := map[string]string{}
-	for _, pair := range environ {
-		if k, v, ok := strings.Cut(pair, "="); ok {
-			variables[k] = v
-		}
-	}
-	return source.read(variables)
+	return source.read(variablesOf(environ))
 }
 
 // TargetSecrets names the secrets that policy may use: those bound to hosts (S20).

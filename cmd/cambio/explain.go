@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/policy"
+)
+
+// explainFlags describe a request that nobody makes.
+type explainFlags struct {
+	policyFlags
+	token      string
+	subject    string
+	attributes []string
+	actor      string
+	client     string
+	at         string
+	target     string
+	resource   string
+	scopes     []string
+	lifetime   time.Duration
+	reason     string
+	clientIP   string
+	output     string
+}
+
+func newPolicyExplain() *cobra.Command {
+	var f explainFlags
+	cmd := &cobra.Command{
+		Use:   "explain (--token FILE | --subject S) --target T",
+		Short: "Say what policy answers, and why",
+		Long: `Say whether a subject would get a target: every rule that was looked at, the one
+that decided, or the nearest one and the predicate that failed.
+
+The subject is that of a token, which is verified as a server would (at the time
+of --at, so that a token of the past can be looked at), or one that you describe.
+Emergency denies live in a server's database and are not seen here. The exit
+status is 0 for allowed, and 1 for denied.`,
+		Example: examples(`
+			# Ask why a described subject may not have a target
+			cambio policy explain --subject k8s:cluster:agents:assistant --target github-mcp --scope tools.call
+
+			# Describe a user by groups, and who acts for her
+			cambio policy explain --subject oidc:corp:alice --attr groups=engineering \
+			  --actor k8s:cluster:agents:assistant --target github-mcp
+
+			# Ask what a token would have got on the 21st at noon
+			cambio policy explain --token token.jwt --at 2026-11-21T12:00:00Z --target github-mcp --output json`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.token, "token", "", "file of the subject's token; - is standard input")
+	flags.StringVar(&f.subject, "subject", "", "canonical name of a subject, such as k8s:<trust>:<namespace>:<service account>")
+	flags.StringArrayVar(&f.attributes, "attr", nil, "an attribute of the described subject, as name=value; may be repeated")
+	flags.StringVar(&f.actor, "actor", "", "canonical name of an actor, as if proven")
+	flags.StringVar(&f.client, "client", "", "id of a registered client, as if authenticated")
+	flags.StringVar(&f.at, "at", "", "the moment to look at, in RFC 3339 (default: now)")
+	flags.StringVar(&f.target, "target", "", "name of the target")
+	flags.StringVar(&f.resource, "resource", "", "URI of the target, instead of its name")
+	flags.StringArrayVar(&f.scopes, "scope", nil, "a scope that is asked for; may be repeated")
+	flags.DurationVar(&f.lifetime, "lifetime", 0, "the lifetime that is asked for")
+	flags.StringVar(&f.reason, "reason", "", "the reason that is given")
+	flags.StringVar(&f.clientIP, "client-ip", "", "the address that the request comes from")
+	outputFlag(cmd, &f.output, "text")
+	return cmd
+}
+
+func (f *explainFlags) run(cmd *cobra.Command) error {
+	q, err := f.question()
+	if err != nil {
+		return err
+	}
+	l, err := f.load()
+	if err != nil {
+		return err
+	}
+	var e policy.Explanation
+	if f.token != "" {
+		token, err := readToken(f.token, cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		if e, err = l.explainToken(cmd.Context(), token, q, f.actor); err != nil {
+			return err
+		}
+	} else {
+		attributes, err := readAttributes(f.attributes)
+		if err != nil {
+			return err
+		}
+		if q.Subject, err = policy.Describe(l.revision, f.subject, attributes); err != nil {
+			return usage("--subject: %w", err)
+		}
+		if err := l.describeActor(&q, f.actor); err != nil {
+			return err
+		}
+		e = l.revision.Explain(q)
+	}
+	if f.output == "json" {
+		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(e); err != nil {
+			return err
+		}
+	} else if err := printExplanation(cmd.OutOrStdout(), e); err != nil {
+		return err
+	}
+	if !e.Allowed {
+		return errSaid
+	}
+	return nil
+}
+
+// question is the request without its subject.
+func (f *explainFlags) question() (exchange.Question, error) {
+	q := exchange.Question{Tenant: "default", Scopes: f.scopes, Client: f.client, Lifetime: f.lifetime, Reason: f.reason, Now: time.Now()}
+	if err := checkOutput(f.output, "text", "json"); err != nil {
+		return q, err
+	}
+	switch {
+	case (f.token == "") == (f.subject == ""):
+		return q, usage("say whose request it is: --token FILE, or --subject NAME")
+	case f.token != "" && f.attributes != nil:
+		return q, usage("--attr describes a --subject; a token has its own attributes")
+	case (f.target == "") == (f.resource == ""):
+		return q, usage("say what is asked for: --target NAME or --resource URI")
+	case f.target != "":
+		q.Audiences = []string{f.target}
+	default:
+		q.Resources = []string{f.resource}
+	}
+	var err error
+	if f.at != "" {
+		if q.Now, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return q, usage("--at %q is no moment: write 2026-11-21T12:00:00Z", f.at)
+		}
+	}
+	if f.clientIP != "" {
+		if q.ClientIP, err = netip.ParseAddr(f.clientIP); err != nil {
+			return q, usage("--client-ip %q is no address", f.clientIP)
+		}
+	}
+	return q, nil
+}
+
+func readAttributes(pairs []string) (map[string][]string, error) {
+	attributes := map[string][]string{}
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, usage("--attr %q is no name=value", pair)
+		}
+		attributes[name] = append(attributes[name], value)
+	}
+	return attributes, nil
+}
+
+func (l *loaded) describeActor(q *exchange.Question, name string) error {
+	if name == "" {
+		return nil
+	}
+	actor, err := policy.DescribeActor(l.revision, name, nil)
+	if err != nil {
+		return usage("--actor: %w", err)
+	}
+	q.Actors = []exchange.Actor{actor}
+	return nil
+}
+
+// explainToken verifies a token and asks about its subject. A token that is
+// refused is an answer too; keys that cannot be had are not.
+func (l *loaded) explainToken(ctx context.Context, token exchange.Secret, q exchange.Question, actor string) (policy.Explanation, error) {
+	if err := l.verifier.Load(l.revision.Trusts()); err != nil {
+		return policy.Explanation{}, err
+	}
+	if err := l.describeActor(&q, actor); err != nil {
+		return policy.Explanation{}, err
+	}
+	verified, err := l.verifier.Verify(ctx, exchange.Token{Value: token, Type: exchange.TokenTypeJWT}, q.Now)
+	var known *exchange.Error
+	switch {
+	case errors.As(err, &known) && known.Kind == exchange.KindInvalidSubject:
+		return policy.Explanation{
+			Refusal: known.Kind.String(), Revision: l.revision.Hash(),
+			Reasons: []string{"the token is refused before policy is asked: " + known.Error()}, Rules: []policy.RuleVerdict{},
+		}, nil
+	case errors.As(err, &known) && known.Kind == exchange.KindUnavailable:
+		return policy.Explanation{}, unreachable(err)
+	case err != nil:
+		return policy.Explanation{}, err
+	}
+	q.Subject, q.Tenant = verified, verified.Tenant
+	e := l.revision.Explain(q)
+	if refusal, reason := beforePolicy(&q); reason != "" {
+		e.Allowed, e.Rule, e.Refusal = false, "", refusal.String()
+		e.Reasons = append([]string{reason}, e.Reasons...)
+	}
+	return e, nil
+}
+
+// beforePolicy is what an exchange refuses of a verified token before it asks
+// policy.
+func beforePolicy(q *exchange.Question) (exchange.Kind, string) {
+	s := &q.Subject
+	clientless := s.Clientless == exchange.ClientlessYes || s.Clientless == exchange.ClientlessWithActor && len(q.Actors) > 0
+	switch {
+	case !clientless && q.Client == "":
+		return exchange.KindInvalidClient, "only an authenticated client may exchange this token: its trust is not clientless for it (ask with --client NAME for what such a client would get)"
+	case s.MayAct != nil && (len(q.Actors) == 0 || q.Actors[0].Issuer != "" && !s.MayAct.Names(q.Actors[0])):
+		return exchange.KindInvalidActor, "the token's may_act names one actor, and the request has another or none"
+	case len(q.Actors)+len(s.Asserted) > 1:
+		return exchange.KindInvalidActor, "the delegation chain is too deep: one actor at most"
+	}
+	return exchange.KindInternal, ""
+}
+
+func printExplanation(w io.Writer, e policy.Explanation) error {
+	verdict := "denied"
+	if e.Allowed {
+		verdict = "allowed"
+	}
+	if e.Rule != "" {
+		verdict += " by " + e.Rule
+	}
+	fmt.Fprintln(w, clean(verdict))
+	for _, reason := range e.Reasons {
+		fmt.Fprintln(w, "  "+clean(reason))
+	}
+	fmt.Fprintln(w)
+	facts := [][]string{
+		{"subject", e.Subject}, {"trust", e.Trust}, {"actor", e.Actor}, {"target", e.Target},
+		{"scopes", strings.Join(e.Scopes, " ")}, {"revision", e.Revision},
+	}
+	if e.Lifetime > 0 {
+		facts = append(facts, []string{"lifetime", (time.Duration(e.Lifetime) * time.Second).String()})
+	}
+	if err := table(w, []string{"FACT", "VALUE"}, facts); err != nil {
+		return err
+	}
+	if len(e.Rules) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	var rows [][]string
+	for _, r := range e.Rules {
+		matched := "no"
+		if r.Matched {
+			matched = "yes"
+		}
+		rows = append(rows, []string{r.Rule, r.Effect, matched, fmt.Sprintf("%s:%d", r.File, r.Line), r.Failed})
+	}
+	return table(w, []string{"RULE", "EFFECT", "MATCHED", "WHERE", "FAILED ON"}, rows)
+}
