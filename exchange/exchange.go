@@ -101,9 +101,10 @@ func (x *run) classify(err error) error {
 	}
 	tagged := *known
 	tagged.Exchange = x.id
-	if tagged.Err == nil && err != error(known) {
-		tagged.Err = err
+	if err != error(known) {
+		tagged.Err = err // the whole chain, for the log
 	}
+	tagged.Err = x.redactError(tagged.Err)
 	return &tagged
 }
 
@@ -113,10 +114,7 @@ func (x *run) perform(ctx context.Context) (Credential, error) {
 		return Credential{}, err
 	}
 	if err := x.verify(ctx); err != nil {
-		if x.report.Verified {
-			return Credential{}, x.refuse(ctx, err)
-		}
-		return Credential{}, err
+		return Credential{}, x.turnAway(ctx, err)
 	}
 	release, err := x.decideAndAdmit(ctx)
 	if err != nil {
@@ -188,6 +186,25 @@ func (x *run) verifyActor(ctx context.Context) (Actor, error) {
 	}, nil
 }
 
+// turnAway ends an exchange that came to no decision. What verified nothing leaves
+// no row, and what did leaves no more rows than its subject may have (S32).
+func (x *run) turnAway(ctx context.Context, reason error) error {
+	if !x.report.Verified {
+		return reason
+	}
+	x.ask()
+	release, over := x.Governor.Admit(ctx, x.question, Decision{})
+	if over != nil {
+		return reason
+	}
+	release(reason)
+	switch KindOf(reason) {
+	case KindUnavailable, KindInternal: // nobody said no
+		return x.fail(ctx, reason)
+	}
+	return x.refuse(ctx, reason)
+}
+
 // decideAndAdmit asks policy, then the governor. A refusal is recorded here.
 func (x *run) decideAndAdmit(ctx context.Context) (func(error), error) {
 	begun := x.Now()
@@ -209,21 +226,29 @@ func (x *run) decideAndAdmit(ctx context.Context) (func(error), error) {
 }
 
 func (x *run) decide() {
-	r := x.request
-	x.question = Question{
-		Tenant: x.subject.Tenant, Subject: x.subject, Actors: x.actors, Client: r.Client,
-		Audiences: r.Audiences, Resources: r.Resources, Scopes: r.Scopes, Type: r.RequestedType,
-		Lifetime: r.Lifetime, Reason: r.Reason, ClientIP: r.ClientIP, Now: x.Now(),
-	}
+	x.ask()
 	x.decision = x.decider.Decide(x.question)
 	if t := x.decision.Target; t != nil {
 		x.report.Target, x.report.Provider = t.Name, t.Provider
 	}
 }
 
+// ask forms the question as of now.
+func (x *run) ask() {
+	r := x.request
+	x.question = Question{
+		Tenant: x.subject.Tenant, Subject: x.subject, Actors: x.actors, Client: r.Client,
+		Audiences: r.Audiences, Resources: r.Resources, Scopes: r.Scopes, Type: r.RequestedType,
+		Lifetime: r.Lifetime, Reason: r.Reason, ClientIP: r.ClientIP, Now: x.Now(),
+	}
+}
+
 // decideAgain follows ErrStale: fresh denies, fresh decision. It reports the
-// refusal as an error.
+// refusal as an error. Like the write that was stale, it is not ended by a caller
+// who hangs up.
 func (x *run) decideAgain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), SettleTimeout)
+	defer cancel()
 	if err := x.Policy.Refresh(ctx); err != nil {
 		return Fault(KindUnavailable, "the emergency denies could not be read; try again", err)
 	}
@@ -246,15 +271,6 @@ func (x *run) refusal() error {
 	return Fault(x.decision.Refusal, x.decision.Advice, nil)
 }
 
-// refuse records a denial and returns its reason, whether or not the record could
-// be made: nothing left the house.
-func (x *run) refuse(ctx context.Context, reason error) error {
-	if err := x.settle(ctx, EventDenied, Credential{}, reason); err != nil {
-		return errors.Join(reason, err)
-	}
-	return reason
-}
-
 // vend reserves, and runs the slot in as many commits as it needs.
 func (x *run) vend(ctx context.Context) (Credential, error) {
 	slot, err := x.Vendor.Reserve(ctx, x.grant())
@@ -269,13 +285,7 @@ func (x *run) vend(ctx context.Context) (Credential, error) {
 		defer cancel()
 		if err := x.intend(ctx); err != nil {
 			x.release(ctx, slot, Credential{}, false)
-			switch {
-			case errors.Is(err, errRefusedAgain):
-				return Credential{}, x.refuse(ctx, x.refusal())
-			case errors.Is(err, ErrUsed):
-				return Credential{}, x.refuse(ctx, errReplayed)
-			}
-			return Credential{}, unrecorded(err)
+			return Credential{}, x.withhold(ctx, err)
 		}
 	}
 	begun := x.Now()
@@ -294,42 +304,6 @@ func (x *run) vend(ctx context.Context) (Credential, error) {
 	return x.settleIssued(ctx, slot, credential)
 }
 
-// errRefusedAgain: a second decision, after a new deny, refused.
-var errRefusedAgain = errors.New("refused by a later decision")
-
-var errReplayed = Fault(KindReplayed, "this token has been used already: get a fresh one for each exchange", nil)
-
-func unrecorded(err error) error {
-	return Fault(KindUnavailable, "the exchange could not be recorded, so nothing was issued; try again", err)
-}
-
-// intend writes the intent, deciding again as often as denies come in between.
-func (x *run) intend(ctx context.Context) error {
-	begun := x.Now()
-	defer func() { x.report.Durations.Intend = x.Now().Sub(begun).Microseconds() }()
-	for range maxDecisions {
-		event, err := x.event(EventIntent, Credential{}, nil)
-		if err != nil {
-			return err
-		}
-		bounded, cancel := context.WithTimeout(ctx, SettleTimeout)
-		err = x.Ledger.Intend(bounded, Intent{
-			Event: event, Deadline: x.Now().Add(x.timeout + SettleTimeout), Epoch: x.decision.Epoch, Once: x.once,
-		})
-		cancel()
-		if !errors.Is(err, ErrStale) {
-			return err
-		}
-		if err := x.decideAgain(ctx); err != nil {
-			if !x.decision.Allowed {
-				return errors.Join(errRefusedAgain, err)
-			}
-			return err
-		}
-	}
-	return ErrStale
-}
-
 // checkLifetime holds S5 over every driver: nothing outlives its caps unless the
 // target says so aloud, and nothing dead is handed out.
 func (x *run) checkLifetime(c Credential) error {
@@ -342,83 +316,14 @@ func (x *run) checkLifetime(c Credential) error {
 	return nil
 }
 
-// settleIssued makes the outcome durable and only then lets the credential out.
-func (x *run) settleIssued(ctx context.Context, slot Slot, credential Credential) (Credential, error) {
-	var err error
-	for range maxDecisions {
-		err = x.settle(ctx, EventIssued, credential, nil)
-		if !errors.Is(err, ErrStale) {
-			break
-		}
-		if again := x.decideAgain(context.WithoutCancel(ctx)); again != nil {
-			x.release(ctx, slot, credential, false)
-			if !x.decision.Allowed {
-				return Credential{}, x.refuse(ctx, again)
-			}
-			return Credential{}, x.fail(ctx, again)
-		}
-		if err = x.checkLifetime(credential); err != nil { // the second decision may cap lower
-			x.release(ctx, slot, credential, false)
-			return Credential{}, x.fail(ctx, err)
-		}
-	}
-	switch {
-	case err == nil:
-		x.release(ctx, slot, credential, true)
-		return credential, nil
-	case errors.Is(err, ErrUsed):
-		x.release(ctx, slot, credential, false)
-		return Credential{}, x.refuse(ctx, errReplayed)
-	default:
-		x.release(ctx, slot, credential, false)
-		return Credential{}, unrecorded(err)
-	}
-}
-
 // release ends the slot. What it minted in vain and could not take back is for
 // the operator: the log has it, and the lease's expiry ends it.
 func (x *run) release(ctx context.Context, slot Slot, c Credential, settled bool) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), SettleTimeout)
 	defer cancel()
 	if err := slot.Release(bounded, c, settled); err != nil {
-		x.report.Unrevoked = err
+		x.report.Unrevoked = x.redactError(err)
 	}
-}
-
-// fail records that a decided exchange failed, and returns why.
-func (x *run) fail(ctx context.Context, reason error) error {
-	if err := x.settle(ctx, EventFailed, Credential{}, reason); err != nil {
-		return errors.Join(reason, err)
-	}
-	return reason
-}
-
-// settle writes the terminal outcome, under a deadline of its own that no caller's
-// hanging up ends.
-func (x *run) settle(ctx context.Context, t EventType, c Credential, reason error) error {
-	event, err := x.event(t, c, reason)
-	if err != nil {
-		return err
-	}
-	outcome := Outcome{Event: event, Epoch: x.decision.Epoch}
-	if t == EventIssued {
-		outcome.Once = x.once
-		if c.Lease.IsZero() {
-			return errors.New("a credential without a lease")
-		}
-		if c.Minted {
-			if outcome.Lease, err = x.lease(c); err != nil {
-				return err
-			}
-		}
-	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), SettleTimeout)
-	defer cancel()
-	if err := x.Ledger.Settle(bounded, outcome); err != nil {
-		return err
-	}
-	x.report.Recorded, x.report.Outcome = true, t
-	return nil
 }
 
 // grant resolves the decision for the vendor.

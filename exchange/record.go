@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -52,14 +53,14 @@ func (x *run) event(t EventType, c Credential, reason error) (Event, error) {
 	}
 	if reason != nil {
 		record.ErrorKind, record.Explanation = explain(reason, d)
-		if !x.minted.Value.IsZero() { // minted, then withdrawn
+		if !x.minted.Value.IsZero() {
 			record.Credential, record.Handle = x.Sealer.Fingerprint(x.minted.Value), x.minted.Handle
-			if x.report.Unrevoked != nil {
-				record.Explanation += "; the credential was withheld, and could not be revoked: " + x.report.Unrevoked.Error()
-			} else {
-				record.Explanation += "; the credential was withheld"
-			}
+			record.Explanation += "; the credential was withheld"
 		}
+		if x.report.Unrevoked != nil {
+			record.Explanation += "; what was minted could not be taken back: " + x.report.Unrevoked.Error()
+		}
+		record.Explanation = x.redact(record.Explanation)
 	}
 	if t == EventIssued {
 		record.Scopes, record.TokenType = c.Scopes, string(c.IssuedType)
@@ -72,6 +73,32 @@ func (x *run) event(t EventType, c Credential, reason error) (Event, error) {
 		record.Lease, record.Reused = c.Lease.String(), !c.Minted
 	}
 	return Event{ID: id, Exchange: x.id, Tenant: x.subject.Tenant, Type: t, At: now, Record: record}, nil
+}
+
+// redact removes the tokens of this exchange from a text that others wrote: an
+// error of a provider may quote what it was sent.
+func (x *run) redact(text string) string {
+	for _, s := range []Secret{
+		x.request.SubjectToken.Value, x.request.ActorToken.Value, x.request.PassthroughToken.Value,
+		x.minted.Value, x.minted.RevokeWith,
+	} {
+		if !s.IsZero() {
+			text = strings.ReplaceAll(text, s.Reveal(), redacted)
+		}
+	}
+	return text
+}
+
+// redactError is err, or where its text holds a token, what is left of the text.
+func (x *run) redactError(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if clean := x.redact(text); clean != text {
+		return errors.New(clean)
+	}
+	return err
 }
 
 // explain gives the operator the kind and the whole reason.

@@ -5,9 +5,9 @@ import "time"
 // Target is a named place that credentials are for. Policy makes it from its
 // files; the provider's own settings stay opaque here.
 type Target struct {
-	Tenant     string
-	Name       string
-	Provider   string
+	Tenant   string
+	Name     string
+	Provider string
 	Facts
 	Settings any // the provider's decoded configuration
 
