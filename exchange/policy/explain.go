@@ -1,11 +1,18 @@
 package policy
 
-import "github.com/cambio-sts/cambio/exchange"
+import (
+	"fmt"
+	"strings"
+	"time"
 
-// Explanation is a decision with its reasons, for the operator.
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// Explanation is a decision with its reasons, for the operator. It says what policy
+// says: it is not for callers.
 type Explanation struct {
 	Allowed  bool          `json:"allowed"`
-	Rule     string        `json:"rule,omitempty"` // that decided; for a refusal, the deny
+	Rule     string        `json:"rule,omitempty"` // that decided; for a refusal, the deny or the nearest allow
 	Subject  string        `json:"subject"`
 	Trust    string        `json:"trust"`
 	Actor    string        `json:"actor,omitempty"`
@@ -15,7 +22,7 @@ type Explanation struct {
 	Lifetime int64         `json:"lifetime_s,omitempty"`
 	Revision string        `json:"revision"`
 	Reasons  []string      `json:"reasons"`
-	Rules    []RuleVerdict `json:"rules"` // every rule considered, denies first
+	Rules    []RuleVerdict `json:"rules"` // every rule considered, denies first, each in order
 }
 
 // RuleVerdict says how one rule looked at a question.
@@ -24,21 +31,214 @@ type RuleVerdict struct {
 	Effect  string `json:"effect"` // allow or deny
 	File    string `json:"file"`
 	Line    int    `json:"line"`
-	Matched bool   `json:"matched"`
+	Matched bool   `json:"matched"`          // an allow: of the whole request
 	Failed  string `json:"failed,omitempty"` // the first predicate that failed, in words
+
+	progress int // how far it came
 }
 
-// Explain answers a question and says why, rule by rule.
-func (r *Revision) Explain(q exchange.Question) Explanation { return Explanation{} }
-
-// Describe makes a subject from its canonical name (k8s:<trust>:<namespace>:<service
-// account>, oidc:<trust>:<sub>, spiffe:<trust>:<id>) and further attributes, as if
-// a token had been verified. It proves nothing and is for Explain and tests only.
-func Describe(r *Revision, name string, attributes map[string][]string) (exchange.Subject, error) {
-	return exchange.Subject{}, nil
+// Explain answers a question as Decide does, and says why, rule by rule.
+func (r *Revision) Explain(q exchange.Question) Explanation {
+	d := r.decide(&q, nil)
+	e := Explanation{
+		Allowed: d.Allowed, Rule: d.Rule, Subject: q.Subject.Name, Trust: q.Subject.Trust,
+		Scopes: d.Scopes, Lifetime: int64(d.Lifetime / time.Second), Revision: r.hash,
+		Reasons: []string{d.Explanation}, Rules: []RuleVerdict{},
+	}
+	if a := provenActor(&q); a != nil {
+		e.Actor = a.Name
+	}
+	if !d.Allowed {
+		e.Refusal = d.Refusal.String()
+	}
+	target, name, one := r.resolve(&q)
+	e.Target = name
+	if name == "" {
+		return e
+	}
+	if !one {
+		e.Reasons = append(e.Reasons, r.unresolved(&q)...)
+	}
+	got := r.pick(&q, target, name)
+	for i := range r.deny {
+		e.Rules = append(e.Rules, r.considerDeny(&r.deny[i], &q, name, got))
+	}
+	nearest := -1
+	for i := range r.allow {
+		v := r.considerAllow(&r.allow[i], &q, target, name)
+		e.Rules = append(e.Rules, v)
+		if at := len(e.Rules) - 1; nearest < 0 || v.progress > e.Rules[nearest].progress {
+			nearest = at
+		}
+	}
+	if !d.Allowed && nearest >= 0 && !e.Rules[nearest].Matched {
+		v := e.Rules[nearest]
+		e.Reasons = append(e.Reasons, fmt.Sprintf("the nearest allow is %q (%s:%d), and fails on %s", v.Rule, v.File, v.Line, v.Failed))
+	}
+	return e
 }
 
-// DescribeActor is Describe for an actor proven in the request.
-func DescribeActor(r *Revision, name string, attributes map[string][]string) (exchange.Actor, error) {
-	return exchange.Actor{}, nil
+// unresolved says which of the names is no target.
+func (r *Revision) unresolved(q *exchange.Question) []string {
+	var why []string
+	for _, a := range q.Audiences {
+		if r.targets[a] == nil {
+			why = append(why, fmt.Sprintf("there is no target %q: %s", a, didYouMean(a, keys(r.targets))))
+		}
+	}
+	for _, u := range q.Resources {
+		if r.resources[u] == nil {
+			why = append(why, fmt.Sprintf("no target has the resource %q: %s", u, didYouMean(u, keys(r.resources))))
+		}
+	}
+	if len(why) == 0 {
+		why = []string{"several targets were named: an exchange is for one"}
+	}
+	return why
+}
+
+// The steps of a rule, in the order of predicates, for finding the nearest one.
+const (
+	stepSubject = iota
+	stepActor
+	stepTarget
+	stepWhen
+	stepLimits
+	stepWhole
+)
+
+// considerAllow looks at one allow by itself, without the index.
+func (r *Revision) considerAllow(rl *rule, q *exchange.Question, target *exchange.Target, name string) RuleVerdict {
+	v := rl.verdict()
+	if failed, step := rl.who(q, nil, nil); failed != "" {
+		v.Failed, v.progress = failed, step
+		return v
+	}
+	if len(rl.targets) > 0 && !anyMatch(rl.targets, name) {
+		v.Failed, v.progress = predicate{"targets", rl.targets}.String(), stepTarget
+		return v
+	}
+	a := answer{rule: rl}
+	a.resolve(q, target)
+	if rl.when != nil {
+		if failed := rl.when.explain(a.facts(q, name)); failed != "" {
+			v.Failed, v.progress = failed, stepWhen
+			return v
+		}
+	}
+	v.progress = stepLimits
+	switch a.kind {
+	case exchange.KindInternal:
+		v.Matched, v.progress = true, stepWhole
+	case exchange.KindInvalidRequest:
+		v.Failed = "requested_token_type: the target does not issue it"
+	case exchange.KindInvalidScope:
+		v.Failed = "scope: wider than rule and target allow"
+		if len(rl.scopes) > 0 {
+			v.Failed += " (" + predicate{"scopes", rl.scopes}.String() + ")"
+		}
+	case exchange.KindInvalidLifetime:
+		v.Failed = "requested_lifetime: not what rule and provider allow"
+		if rl.maxTTL > 0 {
+			v.Failed += " (max_ttl: " + rl.maxTTL.String() + ")"
+		}
+	case exchange.KindReasonRequired:
+		v.Failed = "require_reason: the request has no reason"
+	}
+	return v
+}
+
+// considerDeny looks at one deny by itself, without the index.
+func (r *Revision) considerDeny(rl *rule, q *exchange.Question, name string, got answer) RuleVerdict {
+	v := rl.verdict()
+	subjectLacks := func(a string) bool { return r.yields[q.Subject.Trust][a] }
+	actorLacks := func(string) bool { return false }
+	if actor := provenActor(q); actor != nil {
+		actorLacks = func(a string) bool { return r.yields[actor.Trust][a] }
+	}
+	if failed, _ := rl.who(q, subjectLacks, actorLacks); failed != "" {
+		v.Failed = failed
+		return v
+	}
+	if len(rl.targets) > 0 && !anyMatch(rl.targets, name) {
+		v.Failed = predicate{"targets", rl.targets}.String()
+		return v
+	}
+	ok, _ := rl.denies(q, name, got)
+	switch v.Matched = ok; {
+	case ok:
+	case rl.when != nil:
+		v.Failed = "when or scopes: not so in this request"
+	default:
+		v.Failed = predicate{"scopes", rl.scopes}.String()
+	}
+	return v
+}
+
+func (r *rule) verdict() RuleVerdict {
+	return RuleVerdict{Rule: r.name, Effect: r.effect(), File: r.file, Line: r.line}
+}
+
+// who says which predicate about subject and actors fails, and at which step; empty:
+// none. The functions say whether an attribute that is not there counts as a match.
+func (r *rule) who(q *exchange.Question, subjectLacks, actorLacks func(string) bool) (string, int) {
+	if failed := firstFailed("subjects", r.subjects, subjectIdentity(&q.Subject), subjectLacks); failed != "" {
+		return failed, stepSubject
+	}
+	actor := provenActor(q)
+	delegated := actor != nil || len(q.Subject.Asserted) > 0
+	switch {
+	case len(r.actors) == 0 && delegated && !r.deny:
+		return "actors: the rule is for requests without an actor", stepActor
+	case len(r.actors) > 0 && actor == nil:
+		return "actors: the request proves no actor", stepActor
+	case len(r.actors) > 0:
+		return firstFailed("actors", r.actors, actorIdentity(actor), actorLacks), stepActor
+	}
+	return "", 0
+}
+
+// firstFailed is the failed predicate of the last alternative that failed; empty
+// where one matches, or where there are none.
+func firstFailed(what string, clauses []clause, who identity, missing func(string) bool) string {
+	var failed []string
+	for _, c := range clauses {
+		p := c.match(who, missing)
+		if p == nil {
+			return ""
+		}
+		single, many, _ := who.values(p.attribute)
+		if single != "" {
+			many = []string{single}
+		}
+		failed = append(failed, fmt.Sprintf("%s, which is %s here", p, shown(many)))
+	}
+	if len(failed) == 0 {
+		return ""
+	}
+	return what + ": " + strings.Join(failed, "; ")
+}
+
+func shown(values []string) string {
+	const few = 5
+	switch {
+	case len(values) == 0:
+		return "absent"
+	case len(values) > few:
+		return fmt.Sprintf("%q and %d more", values[:few], len(values)-few)
+	default:
+		return fmt.Sprintf("%q", values)
+	}
+}
+
+// explain is empty where the condition holds, else says how it does not.
+func (c *condition) explain(f *facts) string {
+	switch ok, err := c.holds(f); {
+	case err != nil:
+		return "when: " + c.text + ": " + err.Error()
+	case !ok:
+		return "when: " + c.text + ": is false here"
+	default:
+		return ""
+	}
 }

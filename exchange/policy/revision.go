@@ -1,12 +1,24 @@
 package policy
 
-import "github.com/cambio-sts/cambio/exchange"
+import (
+	"github.com/cambio-sts/cambio/exchange"
+)
 
 // Revision is one compiled policy. It never changes and is safe for concurrent use.
 type Revision struct {
-	tenant string
-	hash   string
-	trusts []exchange.Trust
+	tenant    string
+	hash      string
+	trusts    []exchange.Trust
+	trustHash map[string][32]byte
+	yields    map[string]map[string]bool // trust → attributes that its subjects can have
+	targets   map[string]*exchange.Target
+	resources map[string]*exchange.Target
+	allow     []rule
+	deny      []rule
+	roles     map[string][]clause
+
+	allowIndex *index
+	denyIndex  *index
 }
 
 // Hash names the revision: lower-case hexadecimal SHA-256 of its files.
@@ -18,8 +30,19 @@ func (r *Revision) Tenant() string { return r.tenant }
 // Trusts lists the trusts by name. The caller must not change them.
 func (r *Revision) Trusts() []exchange.Trust { return r.trusts }
 
-// Roles lists the roles of a verified caller, sorted.
-func (r *Revision) Roles(s exchange.Subject) []string { return nil }
+// Target is the target of a name; nil: there is none. The caller must not change
+// it.
+func (r *Revision) Target(name string) *exchange.Target { return r.targets[name] }
 
-// Decide answers a question without regard to emergency denies.
-func (r *Revision) Decide(q exchange.Question) exchange.Decision { return exchange.Decision{} }
+// sameTrust reports whether a token was verified by the trust as this revision has
+// it.
+func (r *Revision) sameTrust(name string, hash [32]byte) bool {
+	known, ok := r.trustHash[name]
+	return ok && known == hash
+}
+
+// index prepares Decide.
+func (r *Revision) index() {
+	r.allowIndex = newIndex(r.allow, nil)
+	r.denyIndex = newIndex(r.deny, r.yields)
+}

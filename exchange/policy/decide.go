@@ -1,0 +1,304 @@
+package policy
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// DefaultLifetime is what a request gets that asks for none, where rule and
+// provider give as much.
+const DefaultLifetime = 15 * time.Minute
+
+// What callers read. Each says what to change and nothing of what policy holds
+// (S18); adviceTarget is the same for an unknown and for a refused target.
+const (
+	adviceNoTarget = "name the target with audience or resource"
+	adviceTarget   = "ask for one target that you may use, by its name as audience or its URI as resource, within the scopes and conditions that were agreed"
+	adviceType     = "this target does not issue the requested_token_type: leave it out, or ask for one that the target issues"
+	adviceScope    = "ask for fewer scopes, or leave scope out to get what is allowed"
+	adviceLifetime = "ask for another requested_lifetime, or leave it out"
+	adviceReason   = "say why in the parameter reason"
+	adviceChanged  = "the policy has changed since the token was verified; try again"
+)
+
+// Decide answers a question without regard to emergency denies. It is a pure
+// function of the revision and the question.
+func (r *Revision) Decide(q exchange.Question) exchange.Decision {
+	return r.decide(&q, nil)
+}
+
+// answer is a decision in the making.
+type answer struct {
+	kind     exchange.Kind // what the request fails on; KindInternal: on nothing
+	rule     *rule         // that allows, or is nearest to it
+	scopes   []string
+	lifetime time.Duration
+}
+
+// whole reports whether a rule allows the request as it is.
+func (a answer) whole() bool { return a.rule != nil && a.kind == exchange.KindInternal }
+
+func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Decision {
+	d := exchange.Decision{Revision: exchange.Revision{Hash: r.hash}}
+	if emergency != nil {
+		d.Epoch = emergency.epoch
+	}
+	refuse := func(kind exchange.Kind, advice, explanation string) exchange.Decision {
+		d.Refusal, d.Advice, d.Explanation = kind, advice, explanation
+		return d
+	}
+	if q.Tenant != r.tenant || q.Subject.Tenant != r.tenant {
+		return refuse(exchange.KindInvalidTarget, adviceTarget, "the subject is of another tenant than this policy")
+	}
+	if name, ok := r.trustsHold(q); !ok {
+		return refuse(exchange.KindUnavailable, adviceChanged, "trust "+strconv.Quote(name)+" is not what it was when the token was verified")
+	}
+	target, name, one := r.resolve(q)
+	if name == "" {
+		return refuse(exchange.KindInvalidRequest, adviceNoTarget, "no target was named")
+	}
+	d.Target = target
+	// An unknown target goes the whole way, as a name without facts, so that it
+	// takes the time that a refused one takes (S18).
+	got := r.pick(q, target, name)
+	if deny, why := r.denied(q, name, got); deny != nil {
+		d.Rule = deny.name
+		return refuse(exchange.KindInvalidTarget, adviceTarget, "deny rule "+strconv.Quote(deny.name)+" "+why)
+	}
+	if e := emergency.match(q, name, got.rule); e != nil {
+		d.Rule = "emergency:" + e.ID.String()
+		return refuse(exchange.KindInvalidTarget, adviceTarget, "emergency deny "+e.ID.String()+": "+e.Reason)
+	}
+	switch {
+	case !one:
+		return refuse(exchange.KindInvalidTarget, adviceTarget, "audience and resource do not name one and the same target of this policy")
+	case got.rule == nil:
+		return refuse(exchange.KindInvalidTarget, adviceTarget, "no allow rule matches this subject, these actors and this target")
+	}
+	d.Rule = got.rule.name
+	switch got.kind {
+	case exchange.KindInternal:
+	case exchange.KindInvalidRequest:
+		return refuse(got.kind, adviceType, "the target does not issue the requested token type")
+	case exchange.KindInvalidScope:
+		return refuse(got.kind, adviceScope, "rule "+strconv.Quote(d.Rule)+" is nearest, and does not allow the scopes")
+	case exchange.KindInvalidLifetime:
+		return refuse(got.kind, adviceLifetime, "rule "+strconv.Quote(d.Rule)+" is nearest, and does not allow the lifetime")
+	case exchange.KindReasonRequired:
+		return refuse(got.kind, adviceReason, "rule "+strconv.Quote(d.Rule)+" requires a reason")
+	}
+	d.Allowed, d.Scopes, d.Lifetime = true, got.scopes, got.lifetime
+	d.Explanation = got.rule.explanation
+	return d
+}
+
+// trustsHold reports whether every token in the request was verified by a trust as
+// this revision has it, and else names the trust.
+func (r *Revision) trustsHold(q *exchange.Question) (string, bool) {
+	if !r.sameTrust(q.Subject.Trust, q.Subject.TrustHash) {
+		return q.Subject.Trust, false
+	}
+	for i := range q.Actors {
+		if a := &q.Actors[i]; a.Proven && !r.sameTrust(a.Trust, a.TrustHash) {
+			return a.Trust, false
+		}
+	}
+	return "", true
+}
+
+// resolve finds the target that audiences and resources name together. name is
+// empty where nothing was named; one is false, and the target nil, where they name
+// no target or several.
+func (r *Revision) resolve(q *exchange.Question) (target *exchange.Target, name string, one bool) {
+	one = true
+	join := func(t *exchange.Target, asked string) {
+		switch {
+		case name == "":
+			target, name = t, asked
+			if t != nil {
+				name = t.Name
+			}
+		case t != target:
+			one = false
+		}
+		one = one && t != nil
+	}
+	for _, a := range q.Audiences {
+		join(r.targets[a], a)
+	}
+	for _, u := range q.Resources {
+		join(r.resources[u], u)
+	}
+	if !one {
+		target = nil
+	}
+	return target, name, one && name != ""
+}
+
+// pick finds the first allow that allows the whole request, else the one that came
+// nearest. Limits of several rules are never added up.
+func (r *Revision) pick(q *exchange.Question, target *exchange.Target, name string) answer {
+	s := r.allowIndex.scratch.Get().(*scratch)
+	defer r.allowIndex.scratch.Put(s)
+	var nearest answer
+	if !r.allowIndex.search(q, name, s) {
+		return nearest
+	}
+	for i, at := r.allowIndex.next(s.found, 0); i >= 0; i, at = r.allowIndex.next(s.found, at) {
+		got, matched := r.allow[i].allows(q, target, name)
+		if !matched {
+			continue
+		}
+		if got.whole() {
+			return got
+		}
+		if nearest.rule == nil || progress(got.kind) > progress(nearest.kind) {
+			nearest = got
+		}
+	}
+	return nearest
+}
+
+// progress orders failures by how far the request came.
+func progress(k exchange.Kind) int {
+	return slices.Index([]exchange.Kind{exchange.KindInvalidRequest, exchange.KindInvalidScope, exchange.KindInvalidLifetime, exchange.KindReasonRequired}, k)
+}
+
+// allows says what a rule whose subject, actor and target match makes of the rest;
+// false: its condition does not hold.
+func (r *rule) allows(q *exchange.Question, target *exchange.Target, name string) (answer, bool) {
+	a := answer{rule: r}
+	a.resolve(q, target)
+	if r.when != nil {
+		if ok, err := r.when.holds(a.facts(q, name)); err != nil || !ok {
+			return answer{}, false // S14: an error is no match in an allow
+		}
+	}
+	return a, true
+}
+
+// facts are what conditions see: what would be granted, and where nothing would,
+// what was asked.
+func (a answer) facts(q *exchange.Question, name string) *facts {
+	f := &facts{question: q, target: name, scopes: a.scopes, lifetime: a.lifetime}
+	if !a.whole() {
+		f.scopes, f.lifetime = q.Scopes, q.Lifetime
+	}
+	return f
+}
+
+// resolve finds what the rule would grant, or what it is that it does not allow.
+func (a *answer) resolve(q *exchange.Question, target *exchange.Target) {
+	var f exchange.Facts
+	if target != nil {
+		f = target.Facts
+		if q.Type != "" && !slices.Contains(f.Types, q.Type) {
+			a.kind = exchange.KindInvalidRequest
+			return
+		}
+	}
+	var ok bool
+	if a.scopes, ok = a.rule.grantScopes(q.Scopes, f.Scopes); !ok {
+		a.kind = exchange.KindInvalidScope
+		return
+	}
+	if a.lifetime, ok = a.rule.grantLifetime(q.Lifetime, f); !ok {
+		a.kind = exchange.KindInvalidLifetime
+		return
+	}
+	if a.rule.requireReason && q.Reason == "" {
+		a.kind = exchange.KindReasonRequired
+	}
+}
+
+// grantScopes is rule ∩ target, or what was asked where that is within it. offered
+// is nil for a target that knows no scopes: then only what the rule names can be
+// asked.
+func (r *rule) grantScopes(asked, offered []string) ([]string, bool) {
+	if len(asked) > 0 {
+		for _, s := range asked {
+			if offered != nil && !slices.Contains(offered, s) || offered == nil && len(r.scopes) == 0 ||
+				len(r.scopes) > 0 && !anyMatch(r.scopes, s) {
+				return nil, false
+			}
+		}
+		return asked, true
+	}
+	switch {
+	case len(r.scopes) == 0:
+		return offered, true
+	case offered == nil:
+		return r.literalScopes, true
+	}
+	var granted []string
+	for _, s := range offered {
+		if anyMatch(r.scopes, s) {
+			granted = append(granted, s)
+		}
+	}
+	return granted, len(granted) > 0
+}
+
+// grantLifetime is what was asked or the default, within what rule and provider
+// give. What is asked beyond the rule is refused; beyond the provider, it is cut.
+func (r *rule) grantLifetime(asked time.Duration, f exchange.Facts) (time.Duration, bool) {
+	wanted := asked
+	if asked == 0 {
+		wanted = max(DefaultLifetime, f.MinTTL)
+		if r.maxTTL > 0 {
+			wanted = min(wanted, r.maxTTL)
+		}
+	}
+	if wanted < 0 || r.maxTTL > 0 && wanted > r.maxTTL {
+		return 0, false
+	}
+	if f.MaxTTL > 0 {
+		wanted = min(wanted, f.MaxTTL)
+	}
+	if wanted < f.MinTTL && !f.MayOutlive {
+		return 0, false
+	}
+	return wanted, true
+}
+
+// denied finds the first deny rule that matches, and says how. got is what would
+// be granted: a deny of a scope holds for one that was not asked by name, too.
+func (r *Revision) denied(q *exchange.Question, name string, got answer) (*rule, string) {
+	s := r.denyIndex.scratch.Get().(*scratch)
+	defer r.denyIndex.scratch.Put(s)
+	if !r.denyIndex.search(q, name, s) {
+		return nil, ""
+	}
+	for i, at := r.denyIndex.next(s.found, 0); i >= 0; i, at = r.denyIndex.next(s.found, at) {
+		if ok, why := r.deny[i].denies(q, name, got); ok {
+			return &r.deny[i], why
+		}
+	}
+	return nil, ""
+}
+
+// denies says whether a deny whose subject, actor and target match holds for the
+// rest.
+func (r *rule) denies(q *exchange.Question, name string, got answer) (bool, string) {
+	if len(r.scopes) > 0 {
+		scopes := q.Scopes
+		if got.whole() {
+			scopes = got.scopes
+		}
+		if !slices.ContainsFunc(scopes, func(s string) bool { return anyMatch(r.scopes, s) }) {
+			return false, ""
+		}
+	}
+	if r.when == nil {
+		return true, "matches"
+	}
+	switch ok, err := r.when.holds(got.facts(q, name)); {
+	case err != nil: // S14: an error is a match in a deny
+		return true, "counts as matching, since its condition failed: " + err.Error()
+	default:
+		return ok, "matches"
+	}
+}
