@@ -12,13 +12,14 @@ import (
 )
 
 // ReadBody reads a request's body of at most limit bytes within the time read,
-// and bounds everything until the answer is written by whole; both count from
-// now. A transport that cannot bound time is in memory and needs none.
+// and bounds everything until the answer is written by whole. Both count from now
+// by the machine's clock, which is the one that sockets know. A transport that
+// cannot bound time is in memory and needs none.
 //
 // The deadline for reading is lifted afterwards: net/http goes on reading, to
 // learn whether the caller hung up, and would take a deadline for that.
-func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, now time.Time, read, whole time.Duration) ([]byte, error) {
-	c := http.NewResponseController(w)
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, read, whole time.Duration) ([]byte, error) {
+	c, now := http.NewResponseController(w), time.Now()
 	_ = c.SetWriteDeadline(now.Add(whole))
 	if r.ContentLength > limit {
 		return nil, tooLarge()

@@ -1,0 +1,50 @@
+package oauth_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cambio-sts/cambio/server/oauth"
+)
+
+// Whatever the bytes, the endpoint answers: never with a 500, never with a panic,
+// always with JSON that nobody keeps, and an exchange begins only for what has a
+// subject token of its own.
+func FuzzTokenEndpoint(f *testing.F) {
+	f.Add(with(), "application/x-www-form-urlencoded", "")
+	f.Add(with("actor_token", actor, "actor_token_type", jwtType, "scope", "a b", "requested_lifetime", "60", "resource", "https://a.example/é"), "application/x-www-form-urlencoded;charset=utf-8", "")
+	f.Add(with("public_key", spki(f), "reason", "a\x00b"), "application/x-www-form-urlencoded", "")
+	f.Add("grant_type=%zz&=&;&%&a", "application/x-www-form-urlencoded", "Basic Og==")
+	f.Add(with()+"&subject_token="+strings.Repeat(".", 70000), "application/x-www-form-urlencoded", "")
+	f.Add(with("client_assertion", strings.Repeat("..", 300), "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"), "application/x-www-form-urlencoded", "")
+	f.Add("--x\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n", "multipart/form-data; boundary=x", "")
+	f.Fuzz(func(t *testing.T, body, media, authorization string) {
+		b := &bureau{t: t}
+		h := oauth.New(oauth.Options{
+			Issuer: issuer, Exchanger: b, Keys: fixedKeys{}, Now: func() time.Time { return start },
+			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		})
+		r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(body))
+		r.Header.Set("Content-Type", media)
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code >= 500 || !json.Valid(w.Body.Bytes()) || w.Header().Get("Cache-Control") != "no-store" {
+			t.Fatalf("%d %v %q", w.Code, w.Header(), w.Body)
+		}
+		if (w.Code == http.StatusOK) != (len(b.seen) == 1) || len(b.seen) > 1 {
+			t.Fatalf("%d after %d exchanges", w.Code, len(b.seen))
+		}
+		if w.Code == http.StatusOK && (authorization != "" || strings.Contains(body, "client_secret=x")) {
+			t.Fatalf("a client credential was passed over: %q", body)
+		}
+	})
+}
