@@ -63,7 +63,7 @@ func (b *Bureau) Exchange(ctx context.Context, r Request) (Receipt, error) {
 	if err != nil {
 		err = x.classify(err)
 	}
-	x.report.Exchange, x.report.Err = id, err
+	x.report.Exchange, x.report.Door, x.report.Err = id, r.Door, err
 	x.report.Total = b.Now().Sub(now)
 	b.Observer.Observe(ctx, x.report)
 	if err != nil {

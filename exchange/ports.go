@@ -85,6 +85,7 @@ type Observer interface {
 // Report is one finished exchange as an Observer sees it. It holds no secret.
 type Report struct {
 	Exchange  ID
+	Door      string
 	Verified  bool // false: nothing was verified, so nothing was recorded (S32)
 	Recorded  bool
 	Subject   string
