@@ -78,7 +78,9 @@ func (f *fetcher) get(ctx context.Context, address string, authorize func(*http.
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Accept", "application/json")
+	// A kube-apiserver answers 406 for its JWK Set unless RFC 7517 §8.5.1's own type
+	// is accepted, and others know application/json only.
+	r.Header.Set("Accept", "application/json, application/jwk-set+json")
 	if authorize != nil {
 		if err := authorize(r); err != nil {
 			return nil, err
