@@ -1,0 +1,42 @@
+// Command bench measures Cambio beside the bare work that it does, on one machine
+// in one run, and tries what a kill -9 under load loses.
+//
+//	go run ./bench          the table, and bench/latest.txt
+//	go run ./bench crash    kill -9 of the server and of PostgreSQL under load
+//
+// PostgreSQL runs durably (fsync and synchronous_commit on). The generator is in
+// this process, so it shares the cores with what it drives. Everything stays on
+// loopback, and each step is bounded in time and count.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch {
+	case len(os.Args) == 1:
+		err = runTable(ctx)
+	case len(os.Args) == 2 && os.Args[1] == "crash":
+		err = runCrash(ctx)
+	case len(os.Args) == 5 && os.Args[1] == "floor": // started by the table, as a process of its own
+		err = runFloor(ctx, os.Args[2], os.Args[3], os.Args[4])
+	default:
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [crash]")
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// say reports progress; the table goes to stdout.
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

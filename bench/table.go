@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	connections   = 32
+	rounds        = 3
+	roundTime     = 5 * time.Second
+	latencyTime   = 8 * time.Second
+	distinctCount = 150_000 // tokens made beforehand, each used once
+	accounts      = 2000
+	benchRules    = 1000
+)
+
+// figure is one line of bench/latest.txt.
+type figure struct {
+	name  string
+	value float64
+	unit  string
+	note  string
+}
+
+// bench is one run's machinery.
+type bench struct {
+	dir      string
+	binary   string
+	postgres *server
+	dsn      string // of the service role
+	owner    string
+	tokens   []string
+	bare     string // URL of the floor
+	server   *cambio
+	next     func() (string, bool) // each token once
+	used     *atomic.Int64
+}
+
+func runTable(ctx context.Context) error {
+	b, closeAll, err := prepare(ctx, distinctCount)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	var figures []figure
+	for _, step := range []func(context.Context) ([]figure, error){b.rates, b.latency, b.memory, b.start, decide} {
+		more, err := step(ctx)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, more...)
+	}
+	return report(os.Stdout, figures)
+}
+
+// rates measures floor and exchange in turn, so that a machine whose speed drifts
+// does it to both.
+func (b *bench) rates(ctx context.Context) ([]figure, error) {
+	floorLoad := load{b.bare, connections, nil}
+	exchangeLoad := load{b.server.url + "/oauth2/token", connections, b.next}
+	repeated := load{b.server.url + "/oauth2/token", connections, repeat(b.tokens[len(b.tokens)-1])}
+	var floors, exchanges, repeats, ratios, repeatRatios []float64
+	for i := range rounds + 1 { // the first round warms up and does not count
+		d := roundTime
+		if i == 0 {
+			d = time.Second
+		}
+		floorLoad.next, _ = supply(b.tokens)
+		f, err := clean("floor", floorLoad.closed(ctx, d, nil))
+		if err != nil {
+			return nil, err
+		}
+		e, err := clean("exchange", exchangeLoad.closed(ctx, d, nil))
+		if err != nil {
+			return nil, err
+		}
+		r, err := clean("exchange, token repeated", repeated.closed(ctx, d, nil))
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			continue
+		}
+		say("round %d: floor %.0f/s, exchange %.0f/s, token repeated %.0f/s", i, f.rps(), e.rps(), r.rps())
+		floors, exchanges, repeats = append(floors, f.rps()), append(exchanges, e.rps()), append(repeats, r.rps())
+		ratios, repeatRatios = append(ratios, e.rps()/f.rps()), append(repeatRatios, r.rps()/f.rps())
+	}
+	return []figure{
+		{"floor_rps", median(floors), "1/s", "bare RS256 verify, ES256 sign, HTTP, one committed row"},
+		{"exchange_rps", median(exchanges), "1/s", fmt.Sprintf("distinct subject tokens, %d rules, %d connections", benchRules, connections)},
+		{"exchange_ratio", median(ratios), "1", "exchange to floor, round by round; goal 0.7"},
+		{"exchange_repeated_rps", median(repeats), "1/s", "one subject token again and again"},
+		{"exchange_repeated_ratio", median(repeatRatios), "1", "goal 1"},
+	}, nil
+}
+
+func (b *bench) latency(ctx context.Context) ([]figure, error) {
+	l := load{b.server.url + "/oauth2/token", connections, b.next}
+	probe, err := clean("exchange", l.closed(ctx, 2*time.Second, nil))
+	if err != nil {
+		return nil, err
+	}
+	rate := probe.rps() / 2
+	m, err := clean("exchange at half load", l.open(ctx, rate, latencyTime))
+	if err != nil {
+		return nil, err
+	}
+	say("half load: %.0f/s, %d answers", rate, m.answers)
+	note := fmt.Sprintf("at %.0f/s, open loop", rate)
+	return []figure{
+		{"exchange_p50_ms", ms(m.percentile(0.50)), "ms", note},
+		{"exchange_p99_ms", ms(m.percentile(0.99)), "ms", note},
+	}, nil
+}
+
+// memory asks after the load, so that the greatest resident set covers it.
+func (b *bench) memory(ctx context.Context) ([]figure, error) {
+	_, peak, err := b.server.memory()
+	if err != nil {
+		return nil, err
+	}
+	leases, err := b.liveLeases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		{"rss_load_mb", peak, "MB", fmt.Sprintf("greatest, with %d live leases in the database", leases)},
+	}, nil
+}
+
+func (b *bench) start(ctx context.Context) ([]figure, error) {
+	start, idle, err := devStart(ctx, b.binary, b.dir)
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		{"start_ms", ms(start), "ms", "cambio dev on SQLite, data folder there, process start to ready"},
+		{"rss_idle_mb", idle, "MB", "the same, two seconds later"},
+	}, nil
+}
+
+// clean refuses a measurement in which anything failed.
+func clean(what string, m measured) (measured, error) {
+	if m.failures > 0 || m.answers == 0 {
+		return m, fmt.Errorf("%s: %d answers, %d failures, the first: %s", what, m.answers, m.failures, m.firstFail)
+	}
+	return m, nil
+}
+
+func report(w io.Writer, figures []figure) error {
+	var lines strings.Builder
+	fmt.Fprintf(w, "\n%-26s %12s %-4s  %s\n", "figure", "value", "unit", "what it is")
+	for _, f := range figures {
+		fmt.Fprintf(w, "%-26s %12.4g %-4s  %s\n", f.name, f.value, f.unit, f.note)
+		fmt.Fprintf(&lines, "%s %.6g %s\n", f.name, f.value, f.unit)
+	}
+	machine := fmt.Sprintf("%s, %d cores, %s", runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	fmt.Fprintf(w, "\n%s, %s, PostgreSQL durable, generator beside it: go run ./bench\n", time.Now().UTC().Format(time.DateOnly), machine)
+	return os.WriteFile(filepath.Join("bench", "latest.txt"), []byte(lines.String()), 0o644)
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// waitFor polls until a server of ours answers anything at all.
+func waitFor(ctx context.Context, url string, p *process) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		if response, err := http.Get(url); err == nil {
+			_ = response.Body.Close()
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("it ended:\n%s", p.tail())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return errors.New("no answer in 20 s")
+}
