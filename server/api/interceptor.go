@@ -47,12 +47,12 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 			err = s.refuse(ctx, info.FullMethod, err)
 		}
 	}()
-	ctx, cancel, err := s.admit(ctx, info.FullMethod)
+	inner, cancel, err := s.admit(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
-	return handle(ctx, req)
+	return handle(inner, req)
 }
 
 // stream is around every stream. There is only reflection so far.
@@ -66,12 +66,12 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 			err = s.refuse(ctx, info.FullMethod, err)
 		}
 	}()
-	ctx, cancel, err := s.admit(ctx, info.FullMethod)
+	inner, cancel, err := s.admit(ctx, info.FullMethod)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	return handle(srv, &admitted{ServerStream: ss, ctx: ctx})
+	return handle(srv, &admitted{ServerStream: ss, ctx: inner})
 }
 
 // admitted is a stream with the context of its admission.

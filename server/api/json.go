@@ -38,7 +38,7 @@ func (j *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
 			return errors.New("the body is empty: send a JSON object")
 		}
 		if err := j.UnmarshalOptions.Unmarshal(body, message); err != nil {
-			return jsonFault(err)
+			return jsonFault(err, message)
 		}
 		return nil
 	})
@@ -48,7 +48,7 @@ func (j *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
 // that holds names only. The rest may quote the body, tokens and all.
 var knownFault = regexp.MustCompile(`\(line (\d+:\d+)\): (?:(unknown|duplicate) field "(\w{1,64})"|invalid value for (?:\w+ )*field (\w{1,64}))?`)
 
-func jsonFault(err error) error {
+func jsonFault(err error, message proto.Message) error {
 	m := knownFault.FindStringSubmatch(err.Error())
 	switch {
 	case m == nil:
@@ -56,7 +56,11 @@ func jsonFault(err error) error {
 	case m[2] != "":
 		return errors.New("the body, at " + m[1] + ": " + m[2] + " member " + m[3])
 	case m[4] != "":
-		return errors.New("the body, at " + m[1] + ": the value of " + m[4] + " is of a wrong type")
+		name := m[4]
+		if field := message.ProtoReflect().Descriptor().Fields().ByJSONName(name); field != nil {
+			name = string(field.Name()) // protojson says publicKey whichever of the two names came
+		}
+		return errors.New("the body, at " + m[1] + ": the value of " + name + " is of a wrong type")
 	}
 	return errors.New("the body, at " + m[1] + ": not the JSON that was expected")
 }

@@ -134,7 +134,7 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 		return nil, err
 	}
 	inner.URL.RawQuery = r.URL.RawQuery
-	body, err := server.ReadBody(w, r, int64(f.RequestBytes), f.Now(), restRead, restWhole)
+	body, err := server.ReadBody(w, r, int64(f.RequestBytes), restRead, restWhole)
 	if err != nil {
 		return nil, err
 	}
