@@ -95,7 +95,7 @@ type auditRow struct {
 	ErrorKind string   `json:"error_kind"`
 }
 
-func listExchanges(cmd *cobra.Command, s *server, filter string, limit int, output string) error {
+func listExchanges(cmd *cobra.Command, s *remote, filter string, limit int, output string) error {
 	var rows [][]string
 	token, seen := "", 0
 	for {

@@ -46,8 +46,8 @@ func addReach(cmd *cobra.Command, r *reach, needsToken bool) {
 	f.StringVar(&r.data, "data", defaultData, "data folder of a running cambio dev")
 }
 
-// server is a server found, with a client for it.
-type server struct {
+// remote is a server found, with a client for it.
+type remote struct {
 	base  *url.URL
 	token exchange.Secret // empty: none is presented
 	http  *http.Client
@@ -55,7 +55,7 @@ type server struct {
 
 // find settles where the server is. A flag wins over the environment, and either
 // over a data folder; but a --data that was given wins over the environment.
-func (r *reach) find(cmd *cobra.Command, needsToken bool) (*server, error) {
+func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 	chosen := cmd.Flags().Changed("data")
 	environ := func(name string) string {
 		if chosen {
@@ -78,7 +78,7 @@ func (r *reach) find(cmd *cobra.Command, needsToken bool) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{base: base}
+	s := &remote{base: base}
 	if needsToken {
 		if tokenFile == "" {
 			return nil, usage("say who you are with --token-file or CAMBIO_TOKEN_FILE: a file with a token of an issuer that the server trusts")
@@ -140,7 +140,7 @@ type answer struct {
 }
 
 // ask sends one request. Its error is exit status 3 where no answer came.
-func (s *server) ask(ctx context.Context, method, path string, query, form url.Values) (answer, error) {
+func (s *remote) ask(ctx context.Context, method, path string, query, form url.Values) (answer, error) {
 	target := *s.base
 	target.Path += path
 	target.RawQuery = query.Encode()
@@ -191,7 +191,7 @@ type refusal struct {
 }
 
 // refused turns an answer that is no success into an error with its exit status.
-func (s *server) refused(a answer) error {
+func (s *remote) refused(a answer) error {
 	status := statusFault
 	if a.status == http.StatusBadGateway || a.status == http.StatusServiceUnavailable || a.status == http.StatusGatewayTimeout {
 		status = statusUnreachable

@@ -133,8 +133,9 @@ type Keys struct {
 type Outbound struct {
 	// PEM file of further roots for providers. Optional: the system's roots.
 	CAFile string `yaml:"ca_file"`
-	// The hosts that may be asked: a name, *.name, an address, a CIDR prefix, or *
-	// for every public one. Loopback must be named.
+	// The hosts that may be asked: a name, *.name, an address, or * for every one.
+	// Loopback must be named besides. A CIDR prefix opens addresses that are
+	// otherwise refused, such as link-local ones.
 	Allow []string `yaml:"allow" default:"*"`
 }
 

@@ -193,3 +193,11 @@ func reason(err error) string {
 	}
 	return err.Error()
 }
+
+// Defaults is a configuration of nothing but defaults. It is not valid by itself:
+// issuer, store and seal have none.
+func Defaults() *Config {
+	c := &Config{}
+	setDefaults(reflect.ValueOf(c).Elem())
+	return c
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cambio-sts/cambio/cmd/cambio/config"
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/governor"
+	"github.com/cambio-sts/cambio/exchange/issuer"
+	"github.com/cambio-sts/cambio/exchange/lease"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/exchange/outbound"
+	"github.com/cambio-sts/cambio/exchange/policy"
+	"github.com/cambio-sts/cambio/exchange/provider"
+	"github.com/cambio-sts/cambio/exchange/provider/all"
+	"github.com/cambio-sts/cambio/exchange/subject"
+	"github.com/cambio-sts/cambio/server"
+	"github.com/cambio-sts/cambio/server/api"
+	"github.com/cambio-sts/cambio/server/oauth"
+	"github.com/cambio-sts/cambio/store"
+)
+
+// house is everything, put together: the one place where all rooms meet.
+type house struct {
+	config *config.Config
+	log    *slog.Logger
+	meters *meters
+
+	store    store.Store
+	issuer   *issuer.Issuer
+	verifier *subject.Verifier
+	policies *policy.Set
+	watch    policy.WatchOptions
+	ledger   *ledger.Ledger
+	reaper   *lease.Reaper
+	oauth    *oauth.Handler
+	api      *api.Server
+	tracing  *tracing
+
+	stop context.CancelFunc // of the background work
+	work sync.WaitGroup
+}
+
+// blueprint is what a house is built from.
+type blueprint struct {
+	config  *config.Config
+	sealKey []byte
+	store   store.Store // the house closes it
+	log     *slog.Logger
+	// check refuses trusts that the policy may not have, beyond what the verifier
+	// refuses. Optional.
+	check func([]exchange.Trust) []error
+}
+
+// newHouse opens every room and loads the policy; it starts nothing that works by
+// itself. On an error it has closed what it opened, the store among it.
+func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
+	h := &house{config: b.config, log: b.log, store: b.store, meters: newMeters(b.log)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	sealer, err := exchange.NewSealer(rand.Reader, b.sealKey)
+	if err != nil {
+		return nil, fmt.Errorf("seal.key: %w", err)
+	}
+	h.issuer, err = issuer.Open(ctx, issuer.Options{
+		URL: b.config.Issuer, Keys: b.store, Sealer: sealer, Now: time.Now, Random: rand.Reader,
+		AccessAlgorithm: b.config.Keys.Access, FederationAlgorithm: b.config.Keys.Federation,
+		Rotate: b.config.Keys.Rotate, Report: h.meters.fault("keys"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the issuer: %w", err)
+	}
+	if err := h.openPolicy(ctx, b.check); err != nil {
+		return nil, err
+	}
+	h.ledger = ledger.New(ledger.Options{Log: b.store, Now: time.Now, Meter: h.meters})
+	h.meters.depth(h.ledger.Depth)
+	bureau, err := h.openBureau(sealer)
+	if err != nil {
+		return nil, err
+	}
+	if h.tracing, err = newTracing(ctx, b.config.Trace.OTLP); err != nil {
+		return nil, err
+	}
+	return h, h.openDoors(bureau, b.sealKey)
+}
+
+// openPolicy loads the policy folder and puts it in force. A policy that is at
+// fault at the start keeps the server from starting.
+func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []error) error {
+	c := h.config
+	h.verifier = subject.New(subject.Options{
+		Client: func(caFile string) (*http.Client, error) { return outbound.Client(h.outbound(caFile)) },
+		Now:    time.Now, OwnIssuers: h.issuer.Names(), Meter: verifierMeter{h.meters},
+	})
+	checks := h.verifier.Check
+	if check != nil {
+		checks = func(trusts []exchange.Trust) []error { return append(h.verifier.Check(trusts), check(trusts)...) }
+	}
+	h.policies = policy.NewSet(policy.SetOptions{
+		State: h.store, Now: time.Now, Random: rand.Reader, OnError: h.meters.fault("policy state"),
+		OnActivate: func(r *policy.Revision) error { return h.verifier.Load(r.Trusts()) },
+	})
+	h.watch = policy.WatchOptions{
+		FS: os.DirFS(c.Policy.Dir), Set: h.policies, Every: c.Policy.Reload,
+		Load: policy.Options{
+			Providers: all.Registry(), SecretNames: c.TargetSecrets(), CheckTrusts: checks, Dir: c.Policy.Dir,
+		},
+		OnLoad: func(r *policy.Revision) {
+			h.meters.loaded(r.Hash())
+			h.log.Info("a changed policy is in force", "revision", r.Hash())
+		},
+		OnFault: func(err error) {
+			h.meters.faulty()
+			h.log.Error("the changed policy is not taken; the old one stays", "faults", err.Error())
+		},
+	}
+	revision, err := policy.Load(h.watch.FS, h.watch.Load)
+	if err != nil {
+		return fmt.Errorf("the policy in %s is at fault:\n%w", c.Policy.Dir, err)
+	}
+	if err := h.policies.Activate(ctx, revision); err != nil {
+		return fmt.Errorf("putting the policy in force: %w", err)
+	}
+	h.meters.loaded(revision.Hash())
+	h.log.Info("the policy is in force", "revision", revision.Hash(), "dir", c.Policy.Dir)
+	return nil
+}
+
+// openBureau joins verifier, policy, governor, vendor and ledger into the
+// pipeline.
+func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
+	client, err := outbound.Client(h.outbound(""))
+	if err != nil {
+		return nil, fmt.Errorf("outbound: %w", err)
+	}
+	vendor := provider.NewVendor(provider.VendorOptions{
+		Deps: provider.Deps{HTTP: client, Asserter: h.issuer, Minter: h.issuer, Now: time.Now, Random: rand.Reader},
+		Target: func(tenant, name string) (*exchange.Target, bool) {
+			r := h.policies.Revision()
+			if r == nil || r.Tenant() != tenant {
+				return nil, false
+			}
+			target := r.Target(name)
+			return target, target != nil
+		},
+		Meter: h.meters,
+	})
+	h.reaper = lease.NewReaper(lease.ReaperOptions{
+		Intents: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,
+	})
+	return &exchange.Bureau{
+		Policy: h.policies, Verifier: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
+		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: time.Now}),
+		Now:      time.Now, Random: rand.Reader, Timeout: h.config.Limits.Timeout,
+	}, nil
+}
+
+func (h *house) openDoors(bureau *exchange.Bureau, sealKey []byte) error {
+	h.oauth = oauth.New(oauth.Options{
+		Issuer: h.config.Issuer, Exchanger: bureau, Keys: h.issuer, Logger: h.log, Now: time.Now,
+		MaxBytes: h.config.Limits.RequestBytes,
+		Refused:  func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() },
+	})
+	pageKey, err := hkdf.Key(sha256.New, sealKey, nil, "cambio page tokens v1", 32)
+	if err != nil {
+		return fmt.Errorf("deriving the key of page tokens: %w", err)
+	}
+	h.api, err = api.New(api.Options{
+		Exchanger: bureau, Log: h.store, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
+		Roles: func(s exchange.Subject) []string {
+			if r := h.policies.Revision(); r != nil {
+				return r.Roles(s)
+			}
+			return nil
+		},
+		Now: time.Now, Random: rand.Reader, Trusted: h.config.TrustedProxies,
+		RequestBytes: int(h.config.Limits.RequestBytes), Logger: h.log,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the API: %w", err)
+	}
+	return nil
+}
+
+// outbound turns outbound of cambio.yaml into the rules of a client. Loopback is
+// open only where it is named (S24).
+func (h *house) outbound(caFile string) outbound.Options {
+	o := outbound.Options{CAFile: caFile, Timeout: h.config.Limits.Timeout}
+	if caFile == "" && h.config.Outbound.CAFile != "" {
+		o.CAFile, o.SystemRoots = h.config.Outbound.CAFile, true
+	}
+	for _, allowed := range h.config.Outbound.Allow {
+		if p, err := netip.ParsePrefix(allowed); err == nil {
+			o.AllowAddresses = append(o.AllowAddresses, p)
+			o.AllowLoopback = o.AllowLoopback || p.Addr().IsLoopback()
+			continue
+		}
+		o.Allow = append(o.Allow, allowed)
+		o.AllowLoopback = o.AllowLoopback || config.LoopbackHost(allowed)
+	}
+	return o
+}
+
+// handler is every door on one port, behind the entry.
+func (h *house) handler() http.Handler {
+	base := ""
+	if u, err := url.Parse(h.config.Issuer); err == nil {
+		base = strings.TrimSuffix(u.Path, "/")
+	}
+	paths := h.oauth.Paths()
+	rest := h.api.REST()
+	doors := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, below := strings.CutPrefix(r.URL.Path, base)
+		switch {
+		case slices.Contains(paths, r.URL.Path):
+			h.oauth.ServeHTTP(w, r)
+		case below && base != "" && isAPI(path):
+			http.StripPrefix(base, rest).ServeHTTP(w, r)
+		case isAPI(r.URL.Path):
+			rest.ServeHTTP(w, r)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"error":"invalid_request","error_description":"there is nothing at this path; /.well-known/oauth-authorization-server says what there is"}` + "\n"))
+		}
+	})
+	return h.enter(doors)
+}
+
+func isAPI(path string) bool { return strings.HasPrefix(path, "/v1/") || path == "/openapi.json" }
+
+// grpc is the gRPC door, behind the same entry.
+func (h *house) grpc() http.Handler { return h.enter(h.api.GRPC()) }
+
+func (h *house) enter(next http.Handler) http.Handler {
+	return h.tracing.wrap(server.Entry(next, server.EntryOptions{
+		TrustedProxies: h.config.TrustedProxies, Logger: h.log, Now: time.Now,
+	}))
+}
+
+// ops is the second port.
+func (h *house) ops() http.Handler {
+	return server.Ops(h.meters.handler(), []server.Check{
+		{Name: "store", Ready: h.store.Ping},
+		{Name: "policy", Ready: func(context.Context) error { return h.policies.Status() }},
+		{Name: "keys", Ready: func(context.Context) error { return h.issuer.Ready() }},
+	})
+}
+
+// start sets going what works by itself: key fetches and rotation, the policy
+// watch, the reaper.
+func (h *house) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	h.work.Go(func() { h.verifier.Run(ctx) })
+	h.work.Go(func() { h.issuer.Run(ctx) })
+	h.work.Go(func() { h.reaper.Run(ctx) })
+	h.work.Go(func() { _ = h.policies.Run(ctx) }) // nil, when ctx ends
+	h.work.Go(func() {
+		if err := policy.Watch(ctx, h.watch); err != nil {
+			h.meters.fault("policy watch")(err)
+		}
+	})
+}
+
+// close ends everything in the order in which one needs the other: the doors have
+// drained before, then the background, then the ledger, and the store last.
+func (h *house) close(ctx context.Context) error {
+	var errs []error
+	if h.api != nil {
+		h.api.Close()
+	}
+	if h.stop != nil {
+		h.stop()
+		h.work.Wait()
+	}
+	if h.ledger != nil {
+		errs = append(errs, h.ledger.Close(ctx))
+	}
+	errs = append(errs, h.tracing.close(ctx), h.store.Close())
+	return errors.Join(errs...)
+}
