@@ -181,15 +181,15 @@ func (a *appender) standing(ctx context.Context, e *ledger.Entry, otherwise ledg
 	case !errors.Is(err, sql.ErrNoRows):
 		return ledger.Result{}, fmt.Errorf("looking for an event: %w", err)
 	}
-	if e.Type != exchange.EventIntent && !e.Type.Terminal() {
-		return otherwise, nil
-	}
-	settled, err := a.q.HasEvent(ctx, db.HasEventParams{Tenant: e.Tenant, Exchange: e.Exchange[:], Type: int64(e.Type)})
+	types, err := a.q.TypesOf(ctx, db.TypesOfParams{Tenant: e.Tenant, Exchange: e.Exchange[:]})
 	if err != nil {
 		return ledger.Result{}, fmt.Errorf("looking for an outcome: %w", err)
 	}
-	if settled {
-		return ledger.Result{Status: ledger.StatusSettled, Epoch: otherwise.Epoch}, nil
+	for _, t := range types {
+		has := exchange.EventType(t)
+		if has == e.Type || (has.Terminal() && e.Type.Terminal()) {
+			return ledger.Result{Status: ledger.StatusSettled, Epoch: otherwise.Epoch}, nil
+		}
 	}
 	return otherwise, nil
 }

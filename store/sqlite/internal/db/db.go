@@ -60,9 +60,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.eventsOfStmt, err = db.PrepareContext(ctx, eventsOf); err != nil {
 		return nil, fmt.Errorf("error preparing query EventsOf: %w", err)
 	}
-	if q.hasEventStmt, err = db.PrepareContext(ctx, hasEvent); err != nil {
-		return nil, fmt.Errorf("error preparing query HasEvent: %w", err)
-	}
 	if q.insertEventStmt, err = db.PrepareContext(ctx, insertEvent); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertEvent: %w", err)
 	}
@@ -98,6 +95,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.revisionOfStmt, err = db.PrepareContext(ctx, revisionOf); err != nil {
 		return nil, fmt.Errorf("error preparing query RevisionOf: %w", err)
+	}
+	if q.typesOfStmt, err = db.PrepareContext(ctx, typesOf); err != nil {
+		return nil, fmt.Errorf("error preparing query TypesOf: %w", err)
 	}
 	if q.unburnStmt, err = db.PrepareContext(ctx, unburn); err != nil {
 		return nil, fmt.Errorf("error preparing query Unburn: %w", err)
@@ -167,11 +167,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing eventsOfStmt: %w", cerr)
 		}
 	}
-	if q.hasEventStmt != nil {
-		if cerr := q.hasEventStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing hasEventStmt: %w", cerr)
-		}
-	}
 	if q.insertEventStmt != nil {
 		if cerr := q.insertEventStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing insertEventStmt: %w", cerr)
@@ -232,6 +227,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing revisionOfStmt: %w", cerr)
 		}
 	}
+	if q.typesOfStmt != nil {
+		if cerr := q.typesOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing typesOfStmt: %w", cerr)
+		}
+	}
 	if q.unburnStmt != nil {
 		if cerr := q.unburnStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing unburnStmt: %w", cerr)
@@ -288,7 +288,6 @@ type Queries struct {
 	dropLeaseStmt      *sql.Stmt
 	epochStmt          *sql.Stmt
 	eventsOfStmt       *sql.Stmt
-	hasEventStmt       *sql.Stmt
 	insertEventStmt    *sql.Stmt
 	insertLeaseStmt    *sql.Stmt
 	leaseStmt          *sql.Stmt
@@ -301,6 +300,7 @@ type Queries struct {
 	removeDenyStmt     *sql.Stmt
 	retireKeyStmt      *sql.Stmt
 	revisionOfStmt     *sql.Stmt
+	typesOfStmt        *sql.Stmt
 	unburnStmt         *sql.Stmt
 }
 
@@ -320,7 +320,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		dropLeaseStmt:      q.dropLeaseStmt,
 		epochStmt:          q.epochStmt,
 		eventsOfStmt:       q.eventsOfStmt,
-		hasEventStmt:       q.hasEventStmt,
 		insertEventStmt:    q.insertEventStmt,
 		insertLeaseStmt:    q.insertLeaseStmt,
 		leaseStmt:          q.leaseStmt,
@@ -333,6 +332,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		removeDenyStmt:     q.removeDenyStmt,
 		retireKeyStmt:      q.retireKeyStmt,
 		revisionOfStmt:     q.revisionOfStmt,
+		typesOfStmt:        q.typesOfStmt,
 		unburnStmt:         q.unburnStmt,
 	}
 }

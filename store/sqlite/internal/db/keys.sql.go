@@ -14,6 +14,7 @@ const addKey = `-- name: AddKey :execrows
 insert into keys (tenant, purpose, kid, algorithm, sealed, publish_at, sign_at, retire_at)
 select 'default', ?1, ?2, ?3, ?4, ?5, ?6, ?7
 where coalesce((select k.kid from keys k where k.tenant = 'default' and k.purpose = ?1 order by k.seq desc limit 1), '') = ?8
+on conflict (tenant, purpose, kid) do nothing
 `
 
 type AddKeyParams struct {
