@@ -66,10 +66,14 @@ create index events_subject on cambio.events (tenant, ((facts).subject), exchang
 -- What was refused or went wrong: rare, so nearly free.
 create index events_unissued on cambio.events (tenant, type, exchange) where type between 3 and 5;
 -- Who held this access key, and the like: values too rare to find by walking back
--- and asked for too seldom to pay for a tree. A bloom filter a megabyte.
+-- and asked for too seldom to pay for a tree. A summary for each megabyte, of some
+-- 800 rows. The sizes are given because a summary must fit in a page: by their
+-- defaults four filters do not, and then inserts fail.
 create index events_facts on cambio.events using brin (
-	((facts).actor) int8_bloom_ops, ((facts).target) int8_bloom_ops,
-	((facts).credential) int8_bloom_ops, ((facts).handle) int8_bloom_ops,
+	((facts).actor) int8_bloom_ops (n_distinct_per_range = 250, false_positive_rate = 0.01),
+	((facts).target) int8_bloom_ops (n_distinct_per_range = 250, false_positive_rate = 0.01),
+	((facts).credential) int8_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.002),
+	((facts).handle) int8_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.002),
 	at timestamptz_minmax_ops
 ) with (pages_per_range = 128, autosummarize = on);
 -- For whoever fills `leaves`.

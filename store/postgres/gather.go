@@ -1,0 +1,138 @@
+package postgres
+
+import (
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+)
+
+// rows is a batch turned on its side, as unnest wants it: an array for each
+// column. The arrays of a group are given in the order of its statement's
+// parameters.
+type rows struct {
+	tenants []string // each once, if the batch is sorted by tenant
+	events  struct{ id, exchange, tenant, typ, at, deadline, record, epoch, realm, hash array }
+	leases  struct {
+		event, tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state array
+	}
+	burns   struct{ tenant, realm, hash, exchange, expires, epoch array }
+	intents struct{ tenant, exchange, id array }
+}
+
+// pool keeps the arrays' memory from one flush to the next.
+var pool = sync.Pool{New: func() any { return newRows() }}
+
+func newRows() *rows {
+	r := &rows{}
+	e, l, b, i := &r.events, &r.leases, &r.burns, &r.intents
+	for oid, arrays := range map[uint32][]*array{
+		pgtype.UUIDOID:        {&e.id, &e.exchange, &l.event, &l.id, &l.exchange, &b.exchange, &i.exchange, &i.id},
+		pgtype.TextOID:        {&e.tenant, &e.realm, &l.tenant, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &b.tenant, &b.realm, &i.tenant},
+		pgtype.Int2OID:        {&e.typ, &l.state},
+		pgtype.Int8OID:        {&e.epoch, &b.epoch},
+		pgtype.TimestamptzOID: {&e.at, &e.deadline, &l.issued, &l.expires, &b.expires},
+		pgtype.JSONOID:        {&e.record},
+		pgtype.ByteaOID:       {&e.hash, &l.sealed, &b.hash},
+	} {
+		for _, a := range arrays {
+			a.oid = oid
+		}
+	}
+	return r
+}
+
+func (r *rows) eventArguments() []any {
+	e, l := &r.events, &r.leases
+	return []any{
+		&e.id, &e.exchange, &e.tenant, &e.typ, &e.at, &e.deadline, &e.record, &e.epoch, &e.realm, &e.hash,
+		&l.event, &l.tenant, &l.id, &l.exchange, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.sealed, &l.issued, &l.expires, &l.state,
+	}
+}
+
+func (r *rows) burnArguments() []any {
+	b := &r.burns
+	return []any{&b.tenant, &b.realm, &b.hash, &b.exchange, &b.expires, &b.epoch}
+}
+
+func (r *rows) intentArguments() []any {
+	i := &r.intents
+	return []any{&i.tenant, &i.exchange, &i.id}
+}
+
+// gather fills rows from a batch. release gives the memory back.
+func gather(entries []ledger.Entry) *rows {
+	r := pool.Get().(*rows)
+	for i := range entries {
+		e := &entries[i]
+		r.addEvent(i, e)
+		if e.Lease != nil {
+			r.addLease(e)
+		}
+	}
+	return r
+}
+
+func (r *rows) release() {
+	for _, a := range append(append(r.eventArguments(), r.burnArguments()...), r.intentArguments()...) {
+		a := a.(*array)
+		a.n, a.hasNull, a.body = 0, false, a.body[:0]
+	}
+	r.tenants = r.tenants[:0]
+	pool.Put(r)
+}
+
+func (r *rows) addEvent(i int, e *ledger.Entry) {
+	to := &r.events
+	to.id.id(e.ID)
+	to.exchange.id(e.Exchange)
+	to.tenant.text(e.Tenant)
+	to.typ.int2(int16(e.Type))
+	to.at.time(e.At)
+	to.record.bytes(e.Record)
+	to.epoch.int8(e.Epoch)
+	if n := len(r.tenants); n == 0 || r.tenants[n-1] != e.Tenant {
+		r.tenants = append(r.tenants, e.Tenant)
+	}
+	if e.Deadline != 0 {
+		to.deadline.fill(i)
+		to.deadline.time(e.Deadline)
+	}
+	if e.Type == exchange.EventIntent {
+		r.intents.tenant.text(e.Tenant)
+		r.intents.exchange.id(e.Exchange)
+		r.intents.id.id(e.ID)
+	}
+	if once := e.Once; once != nil {
+		to.realm.fill(i)
+		to.realm.text(once.Realm)
+		to.hash.fill(i)
+		to.hash.bytes(once.Hash[:])
+		b := &r.burns
+		b.tenant.text(e.Tenant)
+		b.realm.text(once.Realm)
+		b.hash.bytes(once.Hash[:])
+		b.exchange.id(e.Exchange)
+		b.expires.time(once.Expires.UnixMicro())
+		b.epoch.int8(e.Epoch)
+	}
+}
+
+func (r *rows) addLease(e *ledger.Entry) {
+	from, to := e.Lease, &r.leases
+	to.event.id(e.ID)
+	to.tenant.text(from.Tenant)
+	to.id.id(from.ID)
+	to.exchange.id(from.Exchange)
+	to.target.text(from.Target)
+	to.provider.text(from.Provider)
+	to.subject.text(from.Subject)
+	to.rule.text(from.Rule)
+	to.handle.text(from.Handle)
+	to.sealed.bytes(from.Sealed)
+	to.issued.time(from.Issued.UnixMicro())
+	to.expires.time(from.Expires.UnixMicro())
+	to.state.int2(int16(from.State))
+}

@@ -1,0 +1,27 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cambio-sts/cambio/exchange"
+)
+
+// Lease returns one lease of a tenant.
+func (s *Store) Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error) {
+	row, err := s.queries.Lease(ctx, tenant, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return exchange.Lease{}, exchange.Fault(exchange.KindNotFound, "there is no such lease", nil)
+	}
+	if err != nil {
+		return exchange.Lease{}, fmt.Errorf("reading a lease: %w", err)
+	}
+	return exchange.Lease{
+		ID: row.ID, Tenant: tenant, Exchange: row.Exchange, Target: row.Target, Provider: row.Provider,
+		Subject: row.Subject, Rule: row.Rule, Handle: row.Handle, Sealed: row.Sealed,
+		Issued: row.Issued, Expires: row.Expires, State: exchange.LeaseState(row.State),
+	}, nil
+}

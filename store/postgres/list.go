@@ -1,0 +1,195 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+)
+
+// List returns one page of exchanges, newest first. It is the one statement that
+// sqlc cannot write, since its condition comes from the caller: names come from
+// the closed table below and values are parameters.
+func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, ledger.Cursor, error) {
+	if q.Limit < 1 || q.Limit > ledger.MaxPage {
+		return nil, "", exchange.Fault(exchange.KindInvalidRequest, fmt.Sprintf("a page has 1 to %d exchanges", ledger.MaxPage), nil)
+	}
+	r := renderer{arguments: []any{q.Tenant}}
+	condition, err := r.filter(q.Filter)
+	if err != nil {
+		return nil, "", exchange.Fault(exchange.KindInvalidRequest, "the filter cannot be used: "+err.Error(), nil)
+	}
+	after := ""
+	if q.After != "" {
+		last, err := exchange.ParseID(string(q.After))
+		if err != nil {
+			return nil, "", exchange.Fault(exchange.KindInvalidRequest, "the page token is not one of ours: start again without it", nil)
+		}
+		after = " and exchange < " + r.value([16]byte(last))
+	}
+	// Unnamed, so that it is planned for these values: whether to walk back from
+	// the newest or to look values up depends on how rare they are.
+	statement := "select id, exchange, tenant, type, at, record from cambio.events where tenant = $1 and type between 2 and 5" +
+		after + condition + " order by exchange desc limit " + strconv.Itoa(q.Limit+1)
+	found, err := s.pool.Query(ctx, statement, append([]any{pgx.QueryExecModeCacheDescribe}, r.arguments...)...)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing exchanges: %w", err)
+	}
+	page := make([]ledger.Exchange, 0, min(q.Limit+1, 64))
+	var e ledger.Exchange
+	var id, of [16]byte
+	var kind int16
+	var at time.Time
+	_, err = pgx.ForEachRow(found, []any{&id, &of, &e.Tenant, &kind, &at, &e.Record}, func() error {
+		e.ID, e.Exchange, e.Type, e.At = id, of, exchange.EventType(kind), at.UnixMicro()
+		page = append(page, e)
+		e.Record = nil
+		return nil
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("listing exchanges: %w", err)
+	}
+	if len(page) <= q.Limit {
+		return page, "", nil
+	}
+	page = page[:q.Limit]
+	return page, ledger.Cursor(page[q.Limit-1].Exchange.String()), nil
+}
+
+// members maps the fields that are members of the record to their names there.
+// fact is the generated hash by which an equal value is found, where there is one.
+var members = map[ledger.Field]struct{ name, fact string }{
+	ledger.FieldSubject:    {"subject", "subject"},
+	ledger.FieldActor:      {"actor", "actor"},
+	ledger.FieldTrust:      {"trust", ""},
+	ledger.FieldClient:     {"client", ""},
+	ledger.FieldTarget:     {"target", "target"},
+	ledger.FieldProvider:   {"provider", ""},
+	ledger.FieldOutcome:    {"outcome", ""},
+	ledger.FieldErrorKind:  {"error_kind", ""},
+	ledger.FieldRule:       {"rule", ""},
+	ledger.FieldRevision:   {"revision", ""},
+	ledger.FieldClientIP:   {"client_ip", ""},
+	ledger.FieldCredential: {"credential", "credential"},
+	ledger.FieldHandle:     {"handle", "handle"},
+	ledger.FieldReason:     {"reason", ""},
+}
+
+var comparisons = map[ledger.Op]string{
+	ledger.OpEq: "=", ledger.OpNe: "<>", ledger.OpLt: "<", ledger.OpLe: "<=", ledger.OpGt: ">", ledger.OpGe: ">=",
+}
+
+// renderer turns a filter into a condition.
+type renderer struct {
+	arguments []any
+	nodes     int
+}
+
+func (r *renderer) value(v any) string {
+	r.arguments = append(r.arguments, v)
+	return "$" + strconv.Itoa(len(r.arguments))
+}
+
+func (r *renderer) filter(f ledger.Filter) (string, error) {
+	if f.Root == nil {
+		return "", nil
+	}
+	condition, err := r.node(f.Root, 1)
+	if err != nil {
+		return "", err
+	}
+	return " and " + condition, nil
+}
+
+func (r *renderer) node(n *ledger.Node, depth int) (string, error) {
+	if r.nodes++; r.nodes > ledger.MaxNodes || depth > ledger.MaxDepth {
+		return "", fmt.Errorf("it has more than %d comparisons, or %d levels", ledger.MaxNodes, ledger.MaxDepth)
+	}
+	if n == nil {
+		return "", errors.New("it has an empty part")
+	}
+	switch n.Op {
+	case ledger.OpAnd:
+		return r.join(n.Nodes, " and ", depth)
+	case ledger.OpOr:
+		return r.join(n.Nodes, " or ", depth)
+	case ledger.OpNot:
+		if len(n.Nodes) != 1 {
+			return "", errors.New("a negation has one part")
+		}
+		inner, err := r.node(n.Nodes[0], depth+1)
+		return "(not " + inner + ")", err
+	}
+	return r.comparison(n)
+}
+
+func (r *renderer) join(nodes []*ledger.Node, with string, depth int) (string, error) {
+	if len(nodes) == 0 {
+		return "", errors.New("it combines nothing")
+	}
+	parts := make([]string, len(nodes))
+	for i, n := range nodes {
+		var err error
+		if parts[i], err = r.node(n, depth+1); err != nil {
+			return "", err
+		}
+	}
+	return "(" + strings.Join(parts, with) + ")", nil
+}
+
+// comparison renders to a condition that is true or false and never null, so that
+// a negation means what it says: a member that is missing is the empty text.
+func (r *renderer) comparison(n *ledger.Node) (string, error) {
+	operator, compares := comparisons[n.Op]
+	if !compares && n.Op != ledger.OpHas {
+		return "", fmt.Errorf("it has an unknown operator %d", n.Op)
+	}
+	switch n.Field {
+	case ledger.FieldTime:
+		if !compares {
+			return "", errors.New("a time cannot be contained: compare it")
+		}
+		return "(at " + operator + " " + r.value(time.UnixMicro(n.Value.Time)) + ")", nil
+	case ledger.FieldExchange:
+		if id, err := exchange.ParseID(n.Value.Text); err == nil && compares {
+			return "(exchange " + operator + " " + r.value([16]byte(id)) + ")", nil
+		}
+		return r.textual("exchange::text", operator, n.Value.Text), nil
+	case ledger.FieldOutcome:
+		if n.Op == ledger.OpEq {
+			for t := exchange.EventIssued; t.Terminal(); t++ {
+				if t.String() == n.Value.Text {
+					return "(type = " + strconv.Itoa(int(t)) + ")", nil
+				}
+			}
+		}
+	}
+	m, ok := members[n.Field]
+	if !ok {
+		return "", fmt.Errorf("it names an unknown field %q", n.Field)
+	}
+	member := "coalesce(record->>'" + m.name + "', '')"
+	condition := r.textual(member, operator, n.Value.Text)
+	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" {
+		hash := "hashtextextended(" + r.value(n.Value.Text) + "::text, 0)"
+		// Not null even where the hash is: the second part is false then.
+		condition = "((facts)." + m.fact + " = " + hash + " and " + condition + ")"
+	}
+	return condition, nil
+}
+
+// textual compares bytewise, as the other engine does. Without an operator it asks
+// whether the value is contained.
+func (r *renderer) textual(member, operator, value string) string {
+	if operator == "" {
+		return "(position(" + r.value(value) + "::text in " + member + ") > 0)"
+	}
+	return `(` + member + ` collate "C" ` + operator + " " + r.value(value) + "::text)"
+}

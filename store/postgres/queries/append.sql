@@ -1,0 +1,99 @@
+-- name: ShareEpoch :exec
+-- What an append takes before it looks at the deny epoch, and a deny takes whole
+-- (S31). Held until the transaction ends.
+select pg_advisory_xact_lock_shared(sqlc.arg(key)::bigint);
+
+-- name: OwnEpoch :exec
+select pg_advisory_xact_lock(sqlc.arg(key)::bigint);
+
+-- name: Burn :exec
+-- Burns single-use values (S13) for the exchanges whose epoch is current. An
+-- exchange that has burnt its value before changes nothing.
+insert into cambio.used (tenant, realm, hash, exchange, expires)
+select b.tenant, b.realm, b.hash, b.exchange, b.expires
+from (
+	select
+		unnest(sqlc.arg(tenants)::text[]) as tenant, unnest(sqlc.arg(realms)::text[]) as realm,
+		unnest(sqlc.arg(hashes)::bytea[]) as hash, unnest(sqlc.arg(exchanges)::uuid[]) as exchange,
+		unnest(sqlc.arg(expiries)::timestamptz[]) as expires, unnest(sqlc.arg(epochs)::bigint[]) as epoch
+) b
+left join cambio.deny_epoch d on d.tenant = b.tenant
+where b.epoch = -1 or b.epoch = coalesce(d.epoch, 0)
+on conflict do nothing;
+
+-- name: Append :many
+-- Writes events, and the leases that come with them, and returns the ids of the
+-- events it wrote: the others are stale, or used, or a row stands in their place.
+-- Deadlines, realms and hashes may be left out whole: the shorter of unnested
+-- arrays are filled with nulls. Who burnt a value is asked by a scalar subquery
+-- because that is never turned into a hash of the whole table.
+with written as (
+	insert into cambio.events (id, exchange, tenant, type, at, deadline, record)
+	select b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record
+	from (
+		select
+			unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(exchanges)::uuid[]) as exchange,
+			unnest(sqlc.arg(tenants)::text[]) as tenant, unnest(sqlc.arg(types)::smallint[]) as type,
+			unnest(sqlc.arg(ats)::timestamptz[]) as at, unnest(sqlc.arg(deadlines)::timestamptz[]) as deadline,
+			unnest(sqlc.arg(records)::json[]) as record, unnest(sqlc.arg(epochs)::bigint[]) as epoch,
+			unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash
+	) b
+	left join cambio.deny_epoch d on d.tenant = b.tenant
+	where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))
+		and (b.realm is null or b.exchange = (
+			select u.exchange from cambio.used u
+			where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash))
+	on conflict do nothing
+	returning id
+), leased as (
+	insert into cambio.leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state)
+	select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state
+	from (
+		select
+			unnest(sqlc.arg(lease_events)::uuid[]) as event,
+			unnest(sqlc.arg(lease_tenants)::text[]) as tenant, unnest(sqlc.arg(lease_ids)::uuid[]) as id,
+			unnest(sqlc.arg(lease_exchanges)::uuid[]) as exchange, unnest(sqlc.arg(lease_targets)::text[]) as target,
+			unnest(sqlc.arg(lease_providers)::text[]) as provider, unnest(sqlc.arg(lease_subjects)::text[]) as subject,
+			unnest(sqlc.arg(lease_rules)::text[]) as rule, unnest(sqlc.arg(lease_handles)::text[]) as handle,
+			unnest(sqlc.arg(lease_sealed)::bytea[]) as sealed, unnest(sqlc.arg(lease_issued)::timestamptz[]) as issued,
+			unnest(sqlc.arg(lease_expires)::timestamptz[]) as expires, unnest(sqlc.arg(lease_states)::smallint[]) as state
+	) l
+	join written on written.id = l.event
+	on conflict do nothing
+)
+select id from written;
+
+-- name: Epochs :many
+-- The current deny epoch of each tenant that has one.
+select tenant, epoch from cambio.deny_epoch where tenant = any(sqlc.arg(tenants)::text[]);
+
+-- name: PruneUsed :execrows
+-- What expired an hour ago cannot come again: its token is refused before.
+delete from cambio.used where expires < now() - interval '1 hour';
+
+-- name: Lease :one
+select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
+from cambio.leases where tenant = sqlc.arg(tenant) and id = sqlc.arg(id);
+
+-- name: Explain :many
+-- What stands where these entries would: an event with these very bytes, or
+-- another; and whether their single-use values were burnt by another exchange.
+select
+	b.place::integer as place,
+	(e.id is not null)::boolean as occupied,
+	coalesce(e.id = b.id and e.record::text = b.record, false)::boolean as same,
+	coalesce(b.exchange <> (
+		select u.exchange from cambio.used u
+		where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash), false)::boolean as used
+from (
+	select
+		unnest(sqlc.arg(places)::integer[]) as place, unnest(sqlc.arg(ids)::uuid[]) as id,
+		unnest(sqlc.arg(exchanges)::uuid[]) as exchange, unnest(sqlc.arg(tenants)::text[]) as tenant,
+		unnest(sqlc.arg(slots)::uuid[]) as slot, unnest(sqlc.arg(records)::text[]) as record,
+		unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash
+) b
+left join lateral (
+	select f.id, f.record from cambio.events f
+	where f.tenant = b.tenant and f.exchange = b.exchange and f.slot = b.slot
+	limit 1
+) e on true;
