@@ -161,7 +161,7 @@ func (s signer) seal(header, claims string) string {
 
 // finish signs two encoded parts.
 func (s signer) finish(input string) string {
-	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512, "SA": crypto.SHA512}[s.algorithm[2:]]
+	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512, "DSA": crypto.SHA512}[s.algorithm[2:]]
 	h := hash.New()
 	h.Write([]byte(input))
 	digest := h.Sum(nil)
