@@ -43,7 +43,7 @@ func newAuditList() *cobra.Command {
 		Long: `List exchanges, newest first. A filter compares fields (time, subject, actor,
 trust, client, target, provider, outcome, error_kind, rule, revision, client_ip,
 credential, handle, reason, exchange) as AIP-160 says. Each listing is itself
-recorded in the ledger.`,
+recorded in the ledger. Scopes in parentheses were asked for and not granted.`,
 		Example: examples(`
 			# The newest exchanges of a cambio dev that runs in this folder
 			cambio audit list
@@ -91,6 +91,7 @@ type auditRow struct {
 	Actor     string   `json:"actor"`
 	Target    string   `json:"target"`
 	Scopes    []string `json:"scopes"`
+	Asked     []string `json:"asked_scopes"`
 	Rule      string   `json:"rule"`
 	ErrorKind string   `json:"error_kind"`
 }
@@ -155,6 +156,10 @@ func listExchanges(cmd *cobra.Command, s *remote, filter string, limit int, outp
 }
 
 func (r auditRow) cells() []string {
+	scopes := strings.Join(r.Scopes, " ")
+	if scopes == "" && len(r.Asked) > 0 {
+		scopes = "(" + strings.Join(r.Asked, " ") + ")"
+	}
 	why := r.Rule
 	if r.ErrorKind != "" {
 		why = r.ErrorKind
@@ -162,7 +167,7 @@ func (r auditRow) cells() []string {
 			why += " by " + r.Rule
 		}
 	}
-	return []string{r.Time, r.Outcome, r.Subject, r.Actor, r.Target, strings.Join(r.Scopes, " "), why, r.Exchange}
+	return []string{r.Time, r.Outcome, r.Subject, r.Actor, r.Target, scopes, why, r.Exchange}
 }
 
 // printLine writes one JSON value on one line.

@@ -229,8 +229,11 @@ func printExplanation(w io.Writer, e policy.Explanation) error {
 	if e.Allowed {
 		verdict = "allowed"
 	}
-	if e.Rule != "" {
-		verdict += " by " + e.Rule
+	for _, r := range e.Rules {
+		if r.Matched && r.Rule == e.Rule {
+			verdict += " by " + e.Rule // for a refusal it may also be the nearest allow
+			break
+		}
 	}
 	fmt.Fprintln(w, clean(verdict))
 	for _, reason := range e.Reasons {

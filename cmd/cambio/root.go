@@ -41,7 +41,7 @@ in its ledger before the credential leaves.`,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDev(), newToken(), newExchange(), newAudit(), newPolicy(), newVersion())
+	root.AddCommand(newDev(), newServe(), newMigrate(), newToken(), newExchange(), newAudit(), newPolicy(), newVersion())
 	finish(root)
 	return root
 }
