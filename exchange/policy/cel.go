@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -76,8 +77,8 @@ func (item listed) compileWhen(w whenFile, known map[string]compiled) *condition
 		c.condition, c.issues = compileCondition(w.text)
 		known[w.text] = c
 	}
-	for _, i := range c.issues {
-		line, column := expressionPlace(w.at, i.line, i.column)
+	for _, i := range c.issues { // at each place where the text stands
+		line, column := item.src.expressionPlace(w.at, i.line, i.column)
 		*item.faults = append(*item.faults, item.src.at(line, column, "when: "+i.message))
 	}
 	return c.condition
@@ -120,21 +121,36 @@ func compileCondition(text string) (*condition, []issue) {
 }
 
 // expressionPlace maps a place inside an expression to one in the file.
-func expressionPlace(n ast.Node, line, column int) (int, int) {
+func (s *source) expressionPlace(n ast.Node, line, column int) (int, int) {
 	at, left := place(n)
-	t := n.GetToken()
-	switch {
-	case n.Type() == ast.LiteralType: // the text begins on the next line, indented
-		text := n.(*ast.LiteralNode).Value
-		if t := text.GetToken(); t != nil && t.Position != nil && t.Position.Column > 0 {
-			return at + line, t.Position.Column + column - 1
+	if n.Type() != ast.LiteralType {
+		if quote := s.byteAt(at, left); quote == '"' || quote == '\'' {
+			left++
 		}
-		return at + line, column
-	case t != nil && (strings.HasPrefix(strings.TrimSpace(t.Origin), `"`) || strings.HasPrefix(strings.TrimSpace(t.Origin), `'`)):
-		return at + line - 1, left + column
-	default:
 		return at + line - 1, left + column - 1
 	}
+	// A block: the text begins on the next line, indented; `>` joins its lines.
+	lines := strings.Split(string(s.text), "\n")
+	indent := 0
+	if at < len(lines) {
+		indent = len(lines[at]) - len(strings.TrimLeft(lines[at], " "))
+	}
+	if s.byteAt(at, left) == '>' {
+		for at+line < len(lines) && column > len(lines[at+line-1])-indent+1 {
+			column -= len(lines[at+line-1]) - indent + 1
+			line++
+		}
+	}
+	return at + line, indent + column
+}
+
+// byteAt is the byte at a line and column from 1; zero outside the text.
+func (s *source) byteAt(line, column int) byte {
+	lines := bytes.Split(s.text, []byte("\n"))
+	if line < 1 || line > len(lines) || column < 1 || column > len(lines[line-1]) {
+		return 0
+	}
+	return lines[line-1][column-1]
 }
 
 // sizes bounds what the estimate cannot know.

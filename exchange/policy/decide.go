@@ -143,23 +143,28 @@ func (r *Revision) resolve(q *exchange.Question) (target *exchange.Target, name 
 func (r *Revision) pick(q *exchange.Question, target *exchange.Target, name string) answer {
 	s := r.allowIndex.scratch.Get().(*scratch)
 	defer r.allowIndex.scratch.Put(s)
-	var nearest answer
+	var best answer
 	if !r.allowIndex.search(q, name, s) {
-		return nearest
+		return best
 	}
-	for i, at := r.allowIndex.next(s.found, 0); i >= 0; i, at = r.allowIndex.next(s.found, at) {
-		got, matched := r.allow[i].allows(q, target, name)
-		if !matched {
-			continue
-		}
-		if got.whole() {
-			return got
-		}
-		if nearest.rule == nil || progress(got.kind) > progress(nearest.kind) {
-			nearest = got
+	for i, at := r.allowIndex.next(s.found, 0); i >= 0 && !best.whole(); i, at = r.allowIndex.next(s.found, at) {
+		if got, matched := r.allow[i].allows(q, target, name); matched {
+			best = best.or(got)
 		}
 	}
-	return nearest
+	return best
+}
+
+// or is the better answer of two rules, of which a is the earlier.
+func (a answer) or(later answer) answer {
+	switch {
+	case a.whole():
+		return a
+	case a.rule == nil || later.whole() || progress(later.kind) > progress(a.kind):
+		return later
+	default:
+		return a
+	}
 }
 
 // progress orders failures by how far the request came.

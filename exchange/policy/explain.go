@@ -59,20 +59,25 @@ func (r *Revision) Explain(q exchange.Question) Explanation {
 	if !one {
 		e.Reasons = append(e.Reasons, r.unresolved(&q)...)
 	}
-	got := r.pick(&q, target, name)
-	for i := range r.deny {
-		e.Rules = append(e.Rules, r.considerDeny(&r.deny[i], &q, name, got))
-	}
+	var best answer
+	var allows []RuleVerdict
 	nearest := -1
 	for i := range r.allow {
-		v := r.considerAllow(&r.allow[i], &q, target, name)
-		e.Rules = append(e.Rules, v)
-		if at := len(e.Rules) - 1; nearest < 0 || v.progress > e.Rules[nearest].progress {
-			nearest = at
+		v, got, matched := r.allow[i].considerAllow(&q, target, name)
+		if matched {
+			best = best.or(got)
+		}
+		allows = append(allows, v)
+		if nearest < 0 || v.progress > allows[nearest].progress {
+			nearest = i
 		}
 	}
-	if !d.Allowed && nearest >= 0 && !e.Rules[nearest].Matched {
-		v := e.Rules[nearest]
+	for i := range r.deny {
+		e.Rules = append(e.Rules, r.considerDeny(&r.deny[i], &q, name, best))
+	}
+	e.Rules = append(e.Rules, allows...)
+	if !d.Allowed && nearest >= 0 && !allows[nearest].Matched {
+		v := allows[nearest]
 		e.Reasons = append(e.Reasons, fmt.Sprintf("the nearest allow is %q (%s:%d), and fails on %s", v.Rule, v.File, v.Line, v.Failed))
 	}
 	return e
@@ -107,23 +112,24 @@ const (
 	stepWhole
 )
 
-// considerAllow looks at one allow by itself, without the index.
-func (r *Revision) considerAllow(rl *rule, q *exchange.Question, target *exchange.Target, name string) RuleVerdict {
-	v := rl.verdict()
-	if failed, step := rl.who(q, nil, nil); failed != "" {
+// considerAllow looks at one allow by itself, without the index. matched says
+// whether all but the limits fits, and the answer then what it makes of those.
+func (r *rule) considerAllow(q *exchange.Question, target *exchange.Target, name string) (v RuleVerdict, a answer, matched bool) {
+	v = r.verdict()
+	if failed, step := r.who(q, nil, nil); failed != "" {
 		v.Failed, v.progress = failed, step
-		return v
+		return v, a, false
 	}
-	if len(rl.targets) > 0 && !anyMatch(rl.targets, name) {
-		v.Failed, v.progress = predicate{"targets", rl.targets}.String(), stepTarget
-		return v
+	if len(r.targets) > 0 && !anyMatch(r.targets, name) {
+		v.Failed, v.progress = predicate{"targets", r.targets}.String(), stepTarget
+		return v, a, false
 	}
-	a := answer{rule: rl}
+	a = answer{rule: r}
 	a.resolve(q, target)
-	if rl.when != nil {
-		if failed := rl.when.explain(a.facts(q, name)); failed != "" {
+	if r.when != nil {
+		if failed := r.when.explain(a.facts(q, name)); failed != "" {
 			v.Failed, v.progress = failed, stepWhen
-			return v
+			return v, a, false
 		}
 	}
 	v.progress = stepLimits
@@ -134,18 +140,18 @@ func (r *Revision) considerAllow(rl *rule, q *exchange.Question, target *exchang
 		v.Failed = "requested_token_type: the target does not issue it"
 	case exchange.KindInvalidScope:
 		v.Failed = "scope: wider than rule and target allow"
-		if len(rl.scopes) > 0 {
-			v.Failed += " (" + predicate{"scopes", rl.scopes}.String() + ")"
+		if len(r.scopes) > 0 {
+			v.Failed += " (" + predicate{"scopes", r.scopes}.String() + ")"
 		}
 	case exchange.KindInvalidLifetime:
 		v.Failed = "requested_lifetime: not what rule and provider allow"
-		if rl.maxTTL > 0 {
-			v.Failed += " (max_ttl: " + rl.maxTTL.String() + ")"
+		if r.maxTTL > 0 {
+			v.Failed += " (max_ttl: " + r.maxTTL.String() + ")"
 		}
 	case exchange.KindReasonRequired:
 		v.Failed = "require_reason: the request has no reason"
 	}
-	return v
+	return v, a, true
 }
 
 // considerDeny looks at one deny by itself, without the index.
