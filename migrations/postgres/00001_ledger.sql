@@ -41,7 +41,7 @@ $$;
 create table cambio.events (
 	id uuid not null,
 	exchange uuid not null,
-	tenant text collate "C" not null check (tenant <> '' and octet_length(tenant) <= 63),
+	tenant text collate "C" not null check (tenant <> '' and octet_length(tenant) <= 128),
 	type smallint not null check (type between 1 and 99),
 	at timestamptz not null,
 	deadline timestamptz check (deadline is null or type = 1),

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -23,11 +24,27 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Re
 	if len(entries) == 0 {
 		return nil, nil
 	}
-	results, err := s.append(ctx, entries)
-	if !isDataError(err) {
-		return results, err
+	err := errUnfit
+	if !anyUnfit(entries) {
+		var results []ledger.Result
+		if results, err = s.append(ctx, entries); !isDataError(err) {
+			return results, err
+		}
 	}
 	return s.appendApart(ctx, entries, err)
+}
+
+var errUnfit = errors.New("an entry that cannot be stored")
+
+// anyUnfit finds what the schema would let pass.
+func anyUnfit(entries []ledger.Entry) bool {
+	for i := range entries {
+		e := &entries[i]
+		if e.ID.IsZero() || e.Exchange.IsZero() || len(e.Record) > ledger.MaxRecord || e.Lease != nil && e.Lease.ID.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // appendApart follows a batch that the server refused for its data, of which
@@ -35,10 +52,6 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Re
 // one by one, so that a faulty entry costs its neighbours nothing but time (S28).
 func (s *Store) appendApart(ctx context.Context, entries []ledger.Entry, cause error) ([]ledger.Result, error) {
 	results := make([]ledger.Result, len(entries))
-	if len(entries) == 1 {
-		results[0] = ledger.Result{Status: ledger.StatusFaulty, Err: cause}
-		return results, nil
-	}
 	var fit []ledger.Entry
 	var places []int
 	for i, e := range entries {
@@ -59,6 +72,10 @@ func (s *Store) appendApart(ctx context.Context, entries []ledger.Entry, cause e
 		if !isDataError(err) {
 			return nil, err
 		}
+	}
+	if len(entries) == 1 && len(fit) == 1 {
+		results[0] = ledger.Result{Status: ledger.StatusFaulty, Err: cause}
+		return results, nil
 	}
 	for i, e := range fit {
 		written, err := s.append(ctx, []ledger.Entry{e})

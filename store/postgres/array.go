@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -120,8 +121,10 @@ var arrayOID = map[uint32]uint32{
 	pgtype.JSONOID: pgtype.JSONArrayOID, pgtype.ByteaOID: pgtype.ByteaArrayOID,
 }
 
-func registerArrays(conn *pgx.Conn) {
+// registerTypes teaches a connection to send arrays, and to read moments in UTC.
+func registerTypes(conn *pgx.Conn) {
 	m := conn.TypeMap()
+	m.RegisterType(&pgtype.Type{Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC}})
 	for _, oid := range arrayOID {
 		if known, ok := m.TypeForOID(oid); ok {
 			m.RegisterType(&pgtype.Type{Name: known.Name, OID: oid, Codec: arrayCodec{known.Codec}})

@@ -60,7 +60,13 @@ func realistic(t testing.TB, n int) ledger.Entry {
 // each flush takes all that waits. It reports rows a second, and what a row costs
 // the server's and the client's processors.
 func BenchmarkAppend(b *testing.B) {
-	server := pgtest.Start(b, pgtest.Durable(), pgtest.Setting("shared_buffers=256MB"), pgtest.Setting("max_wal_size=4GB"))
+	var extra []pgtest.Option
+	if v := os.Getenv("BENCH_SETTING"); v != "" {
+		for _, one := range strings.Split(v, ";") {
+			extra = append(extra, pgtest.Setting(one))
+		}
+	}
+	server := pgtest.Start(b, append(extra, pgtest.Durable(), pgtest.Setting("shared_buffers=256MB"), pgtest.Setting("max_wal_size=4GB"))...)
 	for _, callers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			d := server.NewDatabase(b)

@@ -32,7 +32,7 @@ func prepareConnection(ctx context.Context, conn *pgx.Conn, o Options) error {
 	if _, err := conn.Exec(ctx, settings, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("setting up a connection: %w", err)
 	}
-	registerArrays(conn)
+	registerTypes(conn)
 	is, err := db.New(conn).Connection(ctx)
 	if err != nil {
 		return fmt.Errorf("reading what a connection is: %w", err)

@@ -52,11 +52,12 @@ func (s *Store) AddKey(ctx context.Context, k issuer.SealedKey, after string) (b
 		if !k.RetireAt.IsZero() {
 			retire = &k.RetireAt
 		}
-		added = true
-		return q.AddKey(ctx, db.AddKeyParams{
+		n, err := q.AddKey(ctx, db.AddKeyParams{
 			Purpose: k.Purpose, Kid: k.KeyID, Algorithm: k.Algorithm, Sealed: k.Sealed,
 			PublishAt: k.PublishAt, SignAt: k.SignAt, RetireAt: retire,
 		})
+		added = n == 1
+		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("adding a signing key: %w", err)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -177,7 +178,7 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 	}
 	member := "coalesce(record->>'" + m.name + "', '')"
 	condition := r.textual(member, operator, n.Value.Text)
-	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" {
+	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" && strings.HasSuffix(condition, "::text)") {
 		hash := "hashtextextended(" + r.value(n.Value.Text) + "::text, 0)"
 		// Not null even where the hash is: the second part is false then.
 		condition = "((facts)." + m.fact + " = " + hash + " and " + condition + ")"
@@ -186,10 +187,21 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 }
 
 // textual compares bytewise, as the other engine does. Without an operator it asks
-// whether the value is contained.
+// whether the value is contained. A value that the server takes for no text, such
+// as half a letter, is compared as bytes.
 func (r *renderer) textual(member, operator, value string) string {
-	if operator == "" {
-		return "(position(" + r.value(value) + "::text in " + member + ") > 0)"
+	v := ""
+	if utf8.ValidString(value) && strings.IndexByte(value, 0) < 0 {
+		v = r.value(value) + "::text"
+	} else {
+		v = r.value([]byte(value)) + "::bytea"
+		member = "convert_to(" + member + ", 'UTF8')"
 	}
-	return `(` + member + ` collate "C" ` + operator + " " + r.value(value) + "::text)"
+	switch {
+	case operator == "":
+		return "(position(" + v + " in " + member + ") > 0)"
+	case strings.HasSuffix(v, "bytea"):
+		return "(" + member + " " + operator + " " + v + ")"
+	}
+	return "(" + member + ` collate "C" ` + operator + " " + v + ")"
 }

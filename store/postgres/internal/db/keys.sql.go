@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-const AddKey = `-- name: AddKey :exec
+const AddKey = `-- name: AddKey :execrows
 insert into cambio.keys (purpose, kid, algorithm, sealed, publish_at, sign_at, retire_at)
 values ($1, $2, $3, $4, $5, $6, $7)
+on conflict do nothing
 `
 
 type AddKeyParams struct {
@@ -25,8 +26,8 @@ type AddKeyParams struct {
 	RetireAt  *time.Time
 }
 
-func (q *Queries) AddKey(ctx context.Context, arg AddKeyParams) error {
-	_, err := q.db.Exec(ctx, AddKey,
+func (q *Queries) AddKey(ctx context.Context, arg AddKeyParams) (int64, error) {
+	result, err := q.db.Exec(ctx, AddKey,
 		arg.Purpose,
 		arg.Kid,
 		arg.Algorithm,
@@ -35,7 +36,10 @@ func (q *Queries) AddKey(ctx context.Context, arg AddKeyParams) error {
 		arg.SignAt,
 		arg.RetireAt,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const ListKeys = `-- name: ListKeys :many
