@@ -297,6 +297,9 @@ func TestAdviceTellsNothing(t *testing.T) {
 		if e, ok := err.(*exchange.Error); ok {
 			advice = e.Advice
 		}
+		if raw != "canary" && strings.Contains(err.Error(), raw[len(raw)-20:]) {
+			t.Errorf("a piece of the token in %v (S39)", err)
+		}
 		for _, secret := range []string{"internal-audience", "corp", login, "canary", "default"} {
 			if advice == "" || strings.Contains(advice, secret) {
 				t.Errorf("advice %q tells %q", advice, secret)

@@ -144,8 +144,8 @@ func (v *Verifier) checkKeys(c *checker) {
 			}
 		}
 	}
-	if k.Stale < 0 {
-		c.fault("keys.stale", "it must not be negative")
+	if k.Stale != 0 && k.Stale < minStale {
+		c.fault("keys.stale", "it must be %v at least", minStale)
 	}
 }
 

@@ -174,7 +174,7 @@ func TestUnusableKeysArePassedOver(t *testing.T) {
 
 // An unknown kid costs one fetch an interval, however many ask, and whoever hangs
 // up.
-func TestUnknownKeyCostsOneFetchAnInterval(t *testing.T) {
+func TestS24UnknownKeyCostsOneFetchAnInterval(t *testing.T) {
 	b := newBench(t, corp())
 	e, stranger := newES256("e"), newES256("stranger")
 	b.house.issuer(login, e)

@@ -17,11 +17,12 @@ import (
 )
 
 const (
-	reviewPath     = "/apis/authentication.k8s.io/v1/tokenreviews"
-	reviewDeadline = 5 * time.Second
-	reviewTTL      = 30 * time.Second
-	reviewsKept    = 8192
-	reviewsAtOnce  = 64 // outstanding at one API server; more callers wait
+	reviewPath      = "/apis/authentication.k8s.io/v1/tokenreviews"
+	clusterKeysPath = "/openid/v1/jwks"
+	reviewDeadline  = 5 * time.Second
+	reviewTTL       = 30 * time.Second
+	reviewsKept     = 8192
+	reviewsAtOnce   = 64 // outstanding at one API server; more callers wait
 
 	inClusterServer = "https://kubernetes.default.svc"
 	inClusterCA     = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
@@ -67,6 +68,17 @@ func newAPIServer(r exchange.Review, client func(string) (*http.Client, error)) 
 func (a *apiServer) serves(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && slices.Contains(a.origins, origin(u))
+}
+
+// ownKeys puts the API server's own name in place of the one by which it advertises
+// its keys, often an address of a node: our token goes nowhere but to the server
+// that policy names.
+func (a *apiServer) ownKeys(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Path != clusterKeysPath {
+		return address
+	}
+	return a.server.JoinPath(clusterKeysPath).String()
 }
 
 func (a *apiServer) authorize(r *http.Request) error {

@@ -227,7 +227,11 @@ func TestS11FailedReviewIsUnavailable(t *testing.T) {
 				b.clock.advance(31 * time.Second)
 				fails(b, &trust)
 				b.refuses(raw, exchange.KindUnavailable, "could not be asked")
-				b.refuses(raw, exchange.KindUnavailable, "could not be asked")
+				_, err := b.verify(raw)
+				wantError(t, err, exchange.KindUnavailable, "could not be asked")
+				if strings.Contains(err.Error(), raw) || strings.Contains(err.Error(), "our-own-token") {
+					t.Errorf("a token in an error (S39): %v", err)
+				}
 				if n := b.house.count("https://evil.test/"); n != 0 {
 					t.Error("a redirect was followed")
 				}
@@ -363,6 +367,23 @@ func TestDiscoveryAtTheAPIServerIsAuthorized(t *testing.T) {
 		if got, _ := seen.Load(address); got != want {
 			t.Errorf("%s saw %q, want %q", address, got, want)
 		}
+	}
+}
+
+// An API server advertises its keys under the address of a node; they are read
+// from the server itself, with our token.
+func TestAdvertisedKeysAreReadFromTheAPIServer(t *testing.T) {
+	b, _ := reviewed(t, exchange.ReviewNever, func(tr *exchange.Trust) { tr.Issuer, tr.Keys = apiServer, exchange.KeySource{} })
+	e := newES256("e")
+	b.house.serve(apiServer+"/.well-known/openid-configuration", marshal(map[string]string{"issuer": apiServer, "jwks_uri": "https://10.0.0.7:6443/openid/v1/jwks"}))
+	b.house.handle(apiServer+"/openid/v1/jwks", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer our-own-token" {
+			_, _ = w.Write(keySetOf(e))
+		}
+	})
+	b.accepts(e.token(account(map[string]any{"iss": apiServer})))
+	if n := b.house.count("https://10.0.0.7:6443/openid/v1/jwks"); n != 0 {
+		t.Errorf("the advertised address was asked %d times", n)
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	fileInterval  = time.Second      // the same two for a file, which costs nobody anything
 	fileEvery     = 5 * time.Second
 	defaultStale  = time.Hour
+	minStale      = time.Minute // less would make every hiccup of an issuer an outage of ours
 )
 
 // source keeps the keys of one trust. Fetches are single flights with a deadline

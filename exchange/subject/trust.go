@@ -150,6 +150,9 @@ func (v *Verifier) openSource(given exchange.Trust, api *apiServer) (*source, er
 			if address, err = discover(ctx, f, given.Issuer, authorize); err != nil {
 				return nil, err
 			}
+			if authorize != nil {
+				address = api.ownKeys(address)
+			}
 		}
 		f, authorize := get(ctx, address)
 		return f.get(ctx, address, authorize)
