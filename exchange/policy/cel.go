@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -172,7 +171,7 @@ func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNod
 
 // facts is what a condition looks at; it implements CEL's Activation.
 type facts struct {
-	question *exchange.Question
+	question exchange.Question // a copy, so that questions without conditions stay off the heap
 	target   string
 	scopes   []string
 	lifetime time.Duration
@@ -184,7 +183,7 @@ var errUndecided = errors.New("the condition gave no answer")
 
 // holds evaluates the condition. The error says why there is no answer.
 func (c *condition) holds(f *facts) (bool, error) {
-	value, _, err := c.program.ContextEval(context.Background(), f)
+	value, _, err := c.program.Eval(f)
 	if err != nil {
 		return false, err
 	}
@@ -201,7 +200,7 @@ func (f *facts) Parent() cel.Activation { return nil }
 // ResolveName implements cel.Activation. What the request does not have is not
 // found, which is an error in the expression.
 func (f *facts) ResolveName(name string) (any, bool) {
-	q := f.question
+	q := &f.question
 	var actor exchange.Actor
 	if proven := provenActor(q); proven != nil {
 		actor = *proven

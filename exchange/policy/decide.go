@@ -188,7 +188,7 @@ func (r *rule) allows(q *exchange.Question, target *exchange.Target, name string
 // facts are what conditions see: what would be granted, and where nothing would,
 // what was asked.
 func (a answer) facts(q *exchange.Question, name string) *facts {
-	f := &facts{question: q, target: name, scopes: a.scopes, lifetime: a.lifetime}
+	f := &facts{question: *q, target: name, scopes: a.scopes, lifetime: a.lifetime}
 	if !a.whole() {
 		f.scopes, f.lifetime = q.Scopes, q.Lifetime
 	}
