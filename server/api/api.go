@@ -67,7 +67,7 @@ const minPageKey = 32
 
 // Server holds both faces of the API.
 type Server struct {
-	Options
+	o       Options
 	pages   pageTokens
 	grpc    *grpc.Server
 	rest    http.Handler
@@ -94,7 +94,7 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{Options: o, pages: pageTokens{key: o.PageKey}}
+	s := &Server{o: o, pages: pageTokens{key: o.PageKey}}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(o.RequestBytes),
 		grpc.UnaryInterceptor(s.unary),

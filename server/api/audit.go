@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
@@ -46,7 +47,7 @@ func (s auditService) ListExchanges(ctx context.Context, in *cambiov1.ListExchan
 	if err := s.note(ctx, caller, fmt.Sprintf("list exchanges; filter: %q; at most %d, after %q", in.GetFilter(), query.Limit, query.After)); err != nil {
 		return nil, err
 	}
-	rows, next, err := s.Log.List(ctx, query)
+	rows, next, err := s.o.Log.List(ctx, query)
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -80,7 +81,7 @@ func (s auditService) GetExchange(ctx context.Context, in *cambiov1.GetExchangeR
 	if err := s.note(ctx, caller, "get exchange "+id.String()); err != nil {
 		return nil, err
 	}
-	rows, err := s.Log.Get(ctx, caller.Tenant, id)
+	rows, err := s.o.Log.Get(ctx, caller.Tenant, id)
 	if err != nil {
 		return nil, unreadable(err)
 	}
@@ -106,8 +107,8 @@ func (s auditService) GetExchange(ctx context.Context, in *cambiov1.GetExchangeR
 // note records the query before its answer leaves; without a record there is no
 // answer.
 func (s auditService) note(ctx context.Context, caller exchange.Subject, what string) error {
-	now := s.Now()
-	id, err := exchange.NewID(now, s.Random)
+	now := s.o.Now()
+	id, err := exchange.NewID(now, s.o.Random)
 	if err != nil {
 		return fmt.Errorf("naming an event: %w", err)
 	}
@@ -121,12 +122,17 @@ func (s auditService) note(ctx context.Context, caller exchange.Subject, what st
 		record.ClientIP = facts.ClientIP.String()
 	}
 	event := exchange.Event{ID: id, Exchange: id, Tenant: caller.Tenant, Type: exchange.EventQueried, At: now, Record: record}
-	if err := s.Note(ctx, event); err != nil {
+	if err := s.o.Note(ctx, event); err != nil {
 		return exchange.Fault(exchange.KindUnavailable, "the query could not be recorded, so it was not answered; try again", err)
 	}
 	return nil
 }
 
+// unreadable is for what the engine did not classify.
 func unreadable(err error) error {
+	var known *exchange.Error
+	if errors.As(err, &known) {
+		return err
+	}
 	return exchange.Fault(exchange.KindUnavailable, "the ledger could not be read; try again", err)
 }

@@ -30,7 +30,7 @@ func (s *Server) authenticate(ctx context.Context, c *caller) (exchange.Subject,
 	if !strings.EqualFold(scheme, "bearer") || !isBearer(token) {
 		return exchange.Subject{}, exchange.Fault(exchange.KindUnauthenticated, "Authorization is not Bearer, one space, and a token", nil)
 	}
-	subject, err := s.Verifier.Verify(ctx, exchange.Token{Value: exchange.NewSecret(token), Type: exchange.TokenTypeJWT}, s.Now())
+	subject, err := s.o.Verifier.Verify(ctx, exchange.Token{Value: exchange.NewSecret(token), Type: exchange.TokenTypeJWT}, s.o.Now())
 	if err != nil {
 		var known *exchange.Error
 		if errors.As(err, &known) && known.Kind == exchange.KindInvalidSubject {
@@ -68,7 +68,7 @@ func (s *Server) authorize(subject exchange.Subject, roles []string) error {
 	if len(subject.Asserted) > 0 {
 		return exchange.Fault(exchange.KindPermissionDenied, "a delegated token has no role here: send your own", nil)
 	}
-	for _, role := range s.Roles(subject) {
+	for _, role := range s.o.Roles(subject) {
 		if slices.Contains(roles, role) {
 			return nil
 		}

@@ -41,7 +41,7 @@ func (s *Server) arrive(r *http.Request, door string) context.Context {
 	facts := server.FactsOf(ctx)
 	if facts.TraceID == "" {
 		traceID, _ := server.ParseTraceparent(r.Header["Traceparent"])
-		facts = &server.Facts{TraceID: traceID, ClientIP: server.ClientIP(r, s.Trusted), Started: s.Now()}
+		facts = &server.Facts{TraceID: traceID, ClientIP: server.ClientIP(r, s.o.Trusted), Started: s.o.Now()}
 		ctx = server.WithFacts(ctx, facts)
 	}
 	agent := r.UserAgent()

@@ -26,7 +26,7 @@ func (s exchangeService) Exchange(ctx context.Context, in *cambiov1.ExchangeRequ
 	if err != nil {
 		return nil, err
 	}
-	receipt, err := s.Exchanger.Exchange(ctx, request)
+	receipt, err := s.o.Exchanger.Exchange(ctx, request)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (s exchangeService) Exchange(ctx context.Context, in *cambiov1.ExchangeRequ
 		AccessToken:     c.Value.Reveal(),
 		IssuedTokenType: string(c.IssuedType),
 		TokenType:       c.TokenType,
-		ExpiresIn:       secondsLeft(c.Expires, s.Now()),
+		ExpiresIn:       secondsLeft(c.Expires, s.o.Now()),
 		Scope:           strings.Join(c.Scopes, " "),
 		ExchangeId:      receipt.Exchange.String(),
 	}

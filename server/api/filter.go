@@ -13,12 +13,9 @@ import (
 	"github.com/cambio-sts/cambio/exchange/ledger"
 )
 
-// The bounds of a filter.
-const (
-	maxFilter      = 2048 // bytes
-	maxComparisons = 64
-	maxNesting     = 16 // parentheses
-)
+// maxFilter bounds the text of a filter, in bytes. What becomes of it has the
+// bounds of the ledger.
+const maxFilter = 2048
 
 // parseFilter reads AIP-160 into the ledger's own tree. Syntax is the library's;
 // meaning is ours, since its checker cannot say where a fault stands. Faults are
@@ -47,15 +44,17 @@ func parseFilter(text string) (ledger.Filter, error) {
 	if err != nil {
 		return ledger.Filter{}, err
 	}
+	if nodes, depth := measure(root); nodes > ledger.MaxNodes || depth > ledger.MaxDepth {
+		return ledger.Filter{}, invalid(fmt.Sprintf("filter is too large: %d comparisons, AND, OR and NOT counted, and %d levels at most", ledger.MaxNodes, ledger.MaxDepth))
+	}
 	return ledger.Filter{Root: root}, nil
 }
 
 // filterText is one filter on its way.
 type filterText struct {
-	text        string
-	indent      int // characters of white space trimmed before it
-	positions   map[int64]int32
-	comparisons int
+	text      string
+	indent    int // characters of white space trimmed before it
+	positions map[int64]int32
 }
 
 // fault names the character (from 1) at a byte offset.
@@ -83,8 +82,8 @@ func (f *filterText) checkNesting() error {
 		case c == '"' || c == '\'':
 			quote = c
 		case c == '(':
-			if depth++; depth > maxNesting {
-				return f.fault(i, "parentheses are nested too deep: %d levels at most", maxNesting)
+			if depth++; depth > ledger.MaxDepth {
+				return f.fault(i, "parentheses are nested too deep: %d levels at most", ledger.MaxDepth)
 			}
 		case c == ')':
 			depth--
@@ -161,9 +160,6 @@ func (f *filterText) node(e *expr.Expr) (*ledger.Node, error) {
 	if !ok || len(call.GetArgs()) != 2 {
 		return nil, f.fault(f.at(e), "%q is not a comparison; %s", shorten(call.GetFunction(), 32), grammar)
 	}
-	if f.comparisons++; f.comparisons > maxComparisons {
-		return nil, f.fault(f.at(e), "too many comparisons: %d at most", maxComparisons)
-	}
 	return f.comparison(op, call.GetFunction(), call.GetArgs()[0], call.GetArgs()[1])
 }
 
@@ -191,4 +187,13 @@ func (f *filterText) combine(e *expr.Expr, op ledger.Op) (*ledger.Node, error) {
 		}
 	}
 	return out, nil
+}
+
+// measure counts a tree as the engines do.
+func measure(n *ledger.Node) (nodes, depth int) {
+	for _, each := range n.Nodes {
+		count, below := measure(each)
+		nodes, depth = nodes+count, max(depth, below)
+	}
+	return nodes + 1, depth + 1
 }

@@ -55,22 +55,20 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	return handle(inner, req)
 }
 
-// stream is around every stream. There is only reflection so far.
+// stream is around every stream. There is only reflection so far, whose errors are
+// gRPC's own.
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	ctx := s.recall(ss.Context())
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			err = s.panicked(ctx, panicked)
-		}
-		if err != nil {
-			err = s.refuse(ctx, info.FullMethod, err)
-		}
-	}()
 	inner, cancel, err := s.admit(ctx, info.FullMethod)
 	if err != nil {
-		return err
+		return s.refuse(ctx, info.FullMethod, err)
 	}
 	defer cancel()
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = s.refuse(ctx, info.FullMethod, s.panicked(ctx, panicked))
+		}
+	}()
 	return handle(srv, &admitted{ServerStream: ss, ctx: inner})
 }
 
@@ -112,7 +110,7 @@ func (s *Server) admit(ctx context.Context, name string) (context.Context, conte
 
 // panicked logs where, and not with what, since that may hold anything.
 func (s *Server) panicked(ctx context.Context, value any) error {
-	s.Logger.ErrorContext(ctx, "a call panicked", "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+	s.o.Logger.ErrorContext(ctx, "a call panicked", "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
 	return exchange.Fault(exchange.KindInternal, "", errors.New("a call panicked"))
 }
 
@@ -121,8 +119,8 @@ func (s *Server) refuse(ctx context.Context, name string, err error) error {
 	f := failureOf(err)
 	server.FactsOf(ctx).SetExchange(f.exchange)
 	level := server.RowOf(f.kind).Level
-	if s.Logger.Enabled(ctx, level) {
-		s.Logger.LogAttrs(ctx, level, "call failed",
+	if s.o.Logger.Enabled(ctx, level) {
+		s.o.Logger.LogAttrs(ctx, level, "call failed",
 			slog.String("method", name), slog.String("kind", f.kind.String()), slog.String("err", err.Error()))
 	}
 	return f.status().Err()

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -130,11 +131,14 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 	if !ok {
 		return inner, nil // the gateway says what is wrong with it
 	}
+	if !utf8.ValidString(r.URL.Path) { // protobuf has no strings for it
+		return nil, invalid("the path is not UTF-8 text")
+	}
 	if err := to.checkQuery(r.URL.RawQuery); err != nil {
 		return nil, err
 	}
 	inner.URL.RawQuery = r.URL.RawQuery
-	body, err := server.ReadBody(w, r, int64(f.RequestBytes), restRead, restWhole)
+	body, err := server.ReadBody(w, r, int64(f.o.RequestBytes), restRead, restWhole)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +167,7 @@ func (to *route) checkQuery(raw string) error {
 			return invalid("an unknown query parameter: this method takes " + strings.Join(to.query, ", "))
 		case len(given) > 1:
 			return invalid(name + " came twice: send it once")
-		case strings.ToValidUTF8(given[0], "") != given[0]:
+		case !utf8.ValidString(given[0]):
 			return invalid(name + " is not UTF-8 text")
 		}
 	}

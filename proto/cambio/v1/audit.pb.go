@@ -44,7 +44,8 @@ type ListExchangesRequest struct {
 	//     AIP-160 has it: `a AND b OR c` is `a AND (b OR c)`.
 	//
 	// Values with anything but letters, digits and underscores need quotes. `*` in a
-	// quoted value is a star. At most 2048 bytes, 64 comparisons, 16 levels.
+	// quoted value is a star. At most 2048 bytes, 20 levels, and 100 comparisons
+	// with AND, OR and NOT counted.
 	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	// How many exchanges at most, up to 1000; more is taken as 1000. Zero: 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
