@@ -96,8 +96,8 @@ func (f *fetcher) get(ctx context.Context, address string, authorize func(*http.
 	return body, nil
 }
 
-// readFile reads a regular file of at most max bytes.
-func readFile(name string, max int64) ([]byte, error) {
+// readFile reads a regular file of at most limit bytes.
+func readFile(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -110,12 +110,12 @@ func readFile(name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, max+1))
+	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(content)) > max {
-		return nil, fmt.Errorf("%s is longer than %d bytes", name, max)
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("%s is longer than %d bytes", name, limit)
 	}
 	return content, nil
 }

@@ -83,8 +83,8 @@ func (g *group) judge(sets []*keySet) []*keySet {
 }
 
 func overlap(a, b *keySet) bool {
-	for print := range a.prints {
-		if b.prints[print] {
+	for thumbprint := range a.prints {
+		if b.prints[thumbprint] {
 			return true
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 )
 
-// real is one entry of a manifest.
-type real struct {
+// minted is one entry of a manifest.
+type minted struct {
 	folder, raw string
 	File        string    `json:"file"`
 	Kind        string    `json:"kind"`
@@ -25,13 +25,13 @@ type real struct {
 	Verifies    bool      `json:"should_verify"`
 }
 
-func (r real) name() string { return r.folder + "/" + r.File }
+func (r minted) name() string { return r.folder + "/" + r.File }
 
 // bound are the tokens that need a proof we do not ask for.
-func (r real) bound() bool { return r.File == "access-token-dpop.jwt" }
+func (r minted) bound() bool { return r.File == "access-token-dpop.jwt" }
 
 // ours reports whether the token is for this service.
-func (r real) ours() bool {
+func (r minted) ours() bool {
 	for _, a := range r.Audience {
 		if a == "cambio" || a == "https://cambio.example" {
 			return true
@@ -41,7 +41,7 @@ func (r real) ours() bool {
 }
 
 // trust is the trust under which the token is good, with these audiences.
-func (r real) trust(audiences ...string) exchange.Trust {
+func (r minted) trust(audiences ...string) exchange.Trust {
 	t := exchange.Trust{
 		Tenant: "default", Name: r.folder, Issuer: r.Issuer, Audiences: audiences,
 		Keys: exchange.KeySource{File: filepath.Join("testdata/tokens", r.folder, r.JWKS)},
@@ -57,15 +57,15 @@ func (r real) trust(audiences ...string) exchange.Trust {
 	return t
 }
 
-func realTokens(t testing.TB) []real {
+func realTokens(t testing.TB) []minted {
 	t.Helper()
 	manifests, err := filepath.Glob("testdata/tokens/*/manifest.json")
 	if err != nil || len(manifests) != 5 {
 		t.Fatalf("five manifests: %v, %v", manifests, err)
 	}
-	var all []real
+	var all []minted
 	for _, m := range manifests {
-		var entries []real
+		var entries []minted
 		if err := json.Unmarshal(must(os.ReadFile(m)), &entries); err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func realTokens(t testing.TB) []real {
 
 // realBench is a verifier with the one trust of the token, at the moment at which
 // it is valid.
-func realBench(t testing.TB, r real, audiences ...string) *bench {
+func realBench(t testing.TB, r minted, audiences ...string) *bench {
 	t.Helper()
 	b := newBench(t, r.trust(audiences...))
 	b.clock.now = r.ValidAt
@@ -133,27 +133,27 @@ func TestRealTokensByAudience(t *testing.T) {
 }
 
 func TestRealTokensBentAreRefused(t *testing.T) {
-	bends := map[string]func(r real) (raw string, words string){
-		"signature, first bit": func(r real) (string, string) {
+	bends := map[string]func(r minted) (raw string, words string){
+		"signature, first bit": func(r minted) (string, string) {
 			at := strings.LastIndexByte(r.raw, '.') + 1
 			return r.raw[:at] + flip(r.raw[at]) + r.raw[at+1:], "signature"
 		},
-		"signature of another token": func(r real) (string, string) {
+		"signature of another token": func(r minted) (string, string) {
 			at := strings.LastIndexByte(r.raw, '.') + 1
 			return r.raw[:at] + "A" + r.raw[at+1:len(r.raw)-1] + "A", ""
 		},
-		"signature cut":        func(r real) (string, string) { return r.raw[:len(r.raw)-4], "" },
-		"no signature":         func(r real) (string, string) { return r.raw[:strings.LastIndexByte(r.raw, '.')+1], "malformed" },
-		"no third part":        func(r real) (string, string) { return r.raw[:strings.LastIndexByte(r.raw, '.')], "three parts" },
-		"trailing newline":     func(r real) (string, string) { return r.raw + "\n", "canonical" },
-		"newline inside":       func(r real) (string, string) { return r.raw[:9] + "\n" + r.raw[9:], "canonical" },
-		"carriage return":      func(r real) (string, string) { return r.raw[:9] + "\r" + r.raw[9:], "canonical" },
-		"leading space":        func(r real) (string, string) { return " " + r.raw, "canonical" },
-		"padding":              func(r real) (string, string) { return r.raw + "==", "canonical" },
-		"trailing dot":         func(r real) (string, string) { return r.raw + ".", "three parts" },
-		"claims of another":    func(r real) (string, string) { return swapClaims(r.raw, `"sub":"mallory"`), "" },
-		"as bearer":            func(r real) (string, string) { return "Bearer " + r.raw, "canonical" },
-		"standard base64 plus": func(r real) (string, string) { return r.raw[:len(r.raw)-1] + "+", "canonical" },
+		"signature cut":        func(r minted) (string, string) { return r.raw[:len(r.raw)-4], "" },
+		"no signature":         func(r minted) (string, string) { return r.raw[:strings.LastIndexByte(r.raw, '.')+1], "malformed" },
+		"no third part":        func(r minted) (string, string) { return r.raw[:strings.LastIndexByte(r.raw, '.')], "three parts" },
+		"trailing newline":     func(r minted) (string, string) { return r.raw + "\n", "canonical" },
+		"newline inside":       func(r minted) (string, string) { return r.raw[:9] + "\n" + r.raw[9:], "canonical" },
+		"carriage return":      func(r minted) (string, string) { return r.raw[:9] + "\r" + r.raw[9:], "canonical" },
+		"leading space":        func(r minted) (string, string) { return " " + r.raw, "canonical" },
+		"padding":              func(r minted) (string, string) { return r.raw + "==", "canonical" },
+		"trailing dot":         func(r minted) (string, string) { return r.raw + ".", "three parts" },
+		"claims of another":    func(r minted) (string, string) { return swapClaims(r.raw, `"sub":"mallory"`), "" },
+		"as bearer":            func(r minted) (string, string) { return "Bearer " + r.raw, "canonical" },
+		"standard base64 plus": func(r minted) (string, string) { return r.raw[:len(r.raw)-1] + "+", "canonical" },
 	}
 	for _, r := range realTokens(t) {
 		t.Run(r.name(), func(t *testing.T) {
