@@ -72,6 +72,9 @@ func reflector() *jsonschema.Reflector {
 			if t.PkgPath() == reflect.TypeFor[file]().PkgPath() {
 				return strings.TrimSuffix(t.Name(), "File")
 			}
+			if t.Name() == "" {
+				return ""
+			}
 			return path.Base(t.PkgPath()) + "-" + t.Name()
 		},
 		Mapper: func(t reflect.Type) *jsonschema.Schema {
