@@ -28,6 +28,9 @@ var (
 	narrow = bounds{text: 1024, item: 128, items: 8}
 )
 
+// usual is what most records fit in, in bytes.
+const usual = 1536
+
 // Encode writes the event's record as canonical JSON: the members of
 // exchange.Record in its order, names of claims sorted, no white space, the
 // escapes of encoding/json without those for HTML. The same event gives the same
@@ -40,7 +43,7 @@ var (
 func Encode(e exchange.Event) []byte {
 	r := e.Record
 	r.Exchange, r.Type, r.At, r.Tenant = e.Exchange.String(), e.Type.String(), exchange.FormatTime(e.At), e.Tenant
-	b := appendRecord(make([]byte, 0, 1024), &r, wide)
+	b := appendRecord(make([]byte, 0, usual), &r, wide)
 	if len(b) > MaxRecord {
 		b = appendRecord(b[:0], &r, narrow)
 	}
@@ -57,9 +60,9 @@ func DecodeRecord(b []byte) (exchange.Record, error) {
 	return r, nil
 }
 
-// appendRecord names every member of exchange.Record by hand: a third of the time
-// that reflection takes, on the path of every exchange. A test fails when a member
-// is missing here.
+// appendRecord names every member of exchange.Record by hand, so that cleaning,
+// bounding and writing are one pass, in less time than encoding/json takes for the
+// writing alone. A test fails when a member is missing here.
 func appendRecord(b []byte, r *exchange.Record, lim bounds) []byte {
 	w := writer{buf: append(b, '{'), lim: lim}
 	w.always("exchange", r.Exchange)
@@ -224,6 +227,10 @@ const cutMark = "…sha256:"
 func appendText(b []byte, s string, limit int) []byte {
 	const tail = len(cutMark) + 16
 	b = append(b, '"')
+	if len(s) <= limit && isPlain(s) { // nearly always
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	start := len(b)
 	cut := start // where the text would end if its tail came after
 	for i := 0; i < len(s) && len(b)-start <= limit; {
@@ -264,13 +271,22 @@ func appendRune(b []byte, s string) ([]byte, int) {
 	}
 }
 
-// plain are the ASCII characters that stand for themselves in a JSON string.
-var plain = func() (t [utf8.RuneSelf]bool) {
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (t [256]bool) {
 	for c := byte(0x20); c < utf8.RuneSelf; c++ {
 		t[c] = c != '"' && c != '\\'
 	}
 	return t
 }()
+
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if !plain[s[i]] {
+			return false
+		}
+	}
+	return true
+}
 
 func appendEscape(b []byte, c byte) []byte {
 	const digits = "0123456789abcdef"
