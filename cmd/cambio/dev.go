@@ -85,6 +85,7 @@ func (f *devFlags) run(cmd *cobra.Command) error {
 		p.close(ctx)
 		return errors.Join(err, h.close(ctx))
 	}
+	p.guard = devworld.Guard
 	doors := h.handler()
 	p.grpc.set(devworld.Guard(h.grpc()))
 	p.doors.set(devworld.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

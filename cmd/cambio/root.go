@@ -34,11 +34,6 @@ in its ledger before the credential leaves.`,
 			cambio audit list`),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString())
-			return &failure{status: statusUsage}
-		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDev(), newServe(), newMigrate(), newToken(), newExchange(), newAudit(), newPolicy(), newVersion())
@@ -46,11 +41,23 @@ in its ledger before the credential leaves.`,
 	return root
 }
 
+// group is the body of a command that has others below it and does nothing
+// itself.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("unknown command %q for %q", args[0], cmd.CommandPath())
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString())
+	return &failure{status: statusUsage}
+}
+
 // finish gives every command what all have in common: errors with a status.
 func finish(cmd *cobra.Command) {
-	if body := cmd.RunE; body != nil {
-		cmd.RunE = func(cmd *cobra.Command, args []string) error { return asFailure(body(cmd, args)) }
+	if cmd.RunE == nil {
+		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, group
 	}
+	body := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return asFailure(body(cmd, args)) }
 	cmd.DisableAutoGenTag = true
 	cmd.Flags().SortFlags = false
 	for _, child := range cmd.Commands() {

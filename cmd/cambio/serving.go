@@ -37,6 +37,7 @@ func (l *late) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type ports struct {
 	main, ops           *server.Server
 	doors, grpc, second late
+	guard               func(http.Handler) http.Handler // around the second port; nil: nothing
 }
 
 func bind(ctx context.Context, listen, ops server.Options) (*ports, error) {
@@ -62,7 +63,11 @@ func (p *ports) close(ctx context.Context) {
 // requests, those in flight settle, the ledger drains, the store closes. ready is
 // called when requests are answered.
 func (p *ports) run(ctx context.Context, h *house, ready func() error) error {
-	p.second.set(h.ops())
+	second := h.ops()
+	if p.guard != nil {
+		second = p.guard(second)
+	}
+	p.second.set(second)
 	h.start()
 	failed := make(chan error, 2)
 	for _, s := range []*server.Server{p.main, p.ops} {
