@@ -2,13 +2,10 @@ package api_test
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"net/url"
-	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -201,116 +198,6 @@ func TestFiltersSelect(t *testing.T) {
 	}
 }
 
-func TestPagesGoThroughTheListOnce(t *testing.T) {
-	h := open(t)
-	ids := fill(t, h)
-	for size := 1; size <= 8; size++ {
-		var seen []string
-		token := ""
-		for page := 0; ; page++ {
-			path := "/v1/exchanges?page_size=" + strconv.Itoa(size) + "&page_token=" + token
-			rest := h.send(t, "GET", path, "", "Authorization", "Bearer "+auditor)
-			var got cambiov1.ListExchangesResponse
-			if err := protojson.Unmarshal([]byte(rest.body), &got); err != nil || page > 8 {
-				t.Fatalf("page %d: %v %s", page, err, rest.body)
-			}
-			seen = append(seen, idsOf(got.GetExchanges())...)
-			if token = got.GetNextPageToken(); token == "" {
-				break
-			}
-		}
-		if len(seen) != len(ids) || seen[0] != ids[6].String() || seen[6] != ids[0].String() {
-			t.Errorf("pages of %d: %v", size, seen)
-		}
-	}
-}
-
-func TestPageSizes(t *testing.T) {
-	asked := make(chan ledger.Query, 1)
-	h := open(t, spy(asked))
-	for size, want := range map[int32]int{0: 50, 1: 1, 1000: 1000, 1001: 1000, 1 << 30: 1000} {
-		if _, err := h.audit.ListExchanges(as(t.Context(), auditor), &cambiov1.ListExchangesRequest{PageSize: size}); err != nil {
-			t.Fatal(err)
-		}
-		if q := <-asked; q.Limit != want {
-			t.Errorf("page_size %d: limit %d, want %d", size, q.Limit, want)
-		}
-	}
-	_, err := h.audit.ListExchanges(as(t.Context(), auditor), &cambiov1.ListExchangesRequest{PageSize: -1})
-	if status.Code(err) != codes.InvalidArgument {
-		t.Errorf("got %v", err)
-	}
-}
-
-// A page of great records ends early, under what gRPC clients take by default, and
-// the next goes on where it ended.
-func TestGreatPagesEndEarly(t *testing.T) {
-	h := open(t)
-	const n = 300
-	for i := range n {
-		r := exchange.Record{Subject: "s", UserAgent: strings.Repeat("u", 1000)}
-		for range 16 {
-			r.Asserted = append(r.Asserted, strings.Repeat("a", 1000))
-		}
-		h.book.add(t, i+1, exchange.EventIssued, "default", r)
-	}
-	seen, pages := 0, 0
-	for in := (&cambiov1.ListExchangesRequest{PageSize: 1000}); ; pages++ {
-		got, err := h.audit.ListExchanges(as(t.Context(), auditor), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen += len(got.GetExchanges())
-		if in.PageToken = got.GetNextPageToken(); in.PageToken == "" {
-			break
-		}
-	}
-	if seen != n || pages == 0 {
-		t.Errorf("saw %d of %d on %d pages", seen, n, pages+1)
-	}
-}
-
-func TestPageTokensAreOfOneList(t *testing.T) {
-	h := open(t)
-	fill(t, h)
-	get := func(token, filter, who string) error {
-		_, err := h.audit.ListExchanges(as(t.Context(), who), &cambiov1.ListExchangesRequest{Filter: filter, PageToken: token, PageSize: 2})
-		return err
-	}
-	first, err := h.audit.ListExchanges(as(t.Context(), auditor), &cambiov1.ListExchangesRequest{Filter: "outcome=issued", PageSize: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := first.GetNextPageToken()
-	if err := get(good, "outcome=issued", operator); err != nil {
-		t.Errorf("a colleague with another size: %v", err)
-	}
-	bad := map[string]error{
-		"another filter": get(good, "outcome=denied", auditor),
-		"no filter":      get(good, "", auditor),
-		"another tenant": get(good, "outcome=issued", elsewhere),
-		"noise":          get("AAAA", "outcome=issued", auditor),
-		"not base64":     get("!", "outcome=issued", auditor),
-		"padded":         get(good+"=", "outcome=issued", auditor),
-		"long":           get(strings.Repeat("A", 1000), "outcome=issued", auditor),
-		"a bare cursor":  get(base64.RawURLEncoding.EncodeToString([]byte(exchangeID.String())), "outcome=issued", auditor),
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(good)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range raw {
-		bent := slices.Clone(raw)
-		bent[i] ^= 1
-		bad["byte "+strconv.Itoa(i)] = get(base64.RawURLEncoding.EncodeToString(bent), "outcome=issued", auditor)
-	}
-	for name, err := range bad {
-		if s := status.Convert(err); s.Code() != codes.InvalidArgument || !strings.Contains(s.Message(), "page_token") {
-			t.Errorf("%s: got %v", name, err)
-		}
-	}
-}
-
 // Whatever is in the database, a caller sees its own tenant.
 func TestS22TenantScopesTheAudit(t *testing.T) {
 	h := open(t)
@@ -387,109 +274,6 @@ func TestLedgerThatCannotBeReadIsUnavailable(t *testing.T) {
 		got.want(t, 503, "temporarily_unavailable", "could not be read")
 		if strings.Contains(got.body, "10.1.2.3") {
 			t.Error(got.body)
-		}
-	}
-}
-
-// A wrong credential is a refusal, on every method and by both faces; so is one
-// where none is taken.
-func TestS17WrongCredentialIsNeverAnonymous(t *testing.T) {
-	h := open(t)
-	fill(t, h)
-	cases := map[string]struct {
-		authorization []string
-		code          codes.Code
-		status        int
-		oauth         string
-		invalid       bool // WWW-Authenticate says invalid_token
-	}{
-		"none":              {nil, codes.Unauthenticated, 401, "invalid_token", false},
-		"empty":             {[]string{""}, codes.Unauthenticated, 401, "invalid_token", true},
-		"basic":             {[]string{"Basic YTpi"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"no token":          {[]string{"Bearer"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"two spaces":        {[]string{"Bearer  " + auditor}, codes.Unauthenticated, 401, "invalid_token", true},
-		"two tokens":        {[]string{"Bearer " + auditor + " " + auditor}, codes.Unauthenticated, 401, "invalid_token", true},
-		"two headers":       {[]string{"Bearer " + auditor, "Bearer " + auditor}, codes.Unauthenticated, 401, "invalid_token", true},
-		"good and bad":      {[]string{"Bearer " + auditor, "Bearer wrong"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"unknown":           {[]string{"Bearer wrong"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"of another client": {[]string{"Bearer " + replayed}, codes.Unauthenticated, 401, "invalid_token", true},
-		"single-use":        {[]string{"Bearer " + burning}, codes.Unauthenticated, 401, "invalid_token", true},
-		"no role":           {[]string{"Bearer " + nobody}, codes.PermissionDenied, 403, "access_denied", false},
-		"delegated":         {[]string{"Bearer " + delegated}, codes.PermissionDenied, 403, "access_denied", false},
-	}
-	audits := []func(context.Context) error{
-		func(ctx context.Context) error {
-			_, err := h.audit.ListExchanges(ctx, &cambiov1.ListExchangesRequest{})
-			return err
-		},
-		func(ctx context.Context) error {
-			_, err := h.audit.GetExchange(ctx, &cambiov1.GetExchangeRequest{Exchange: exchangeID.String()})
-			return err
-		},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			ctx := t.Context()
-			var headers []string
-			for _, a := range c.authorization {
-				ctx = metadata.AppendToOutgoingContext(ctx, "authorization", a)
-				headers = append(headers, "Authorization", a)
-			}
-			for _, call := range audits {
-				if err := call(ctx); status.Code(err) != c.code {
-					t.Errorf("got %v, want %s", err, c.code)
-				}
-			}
-			for _, path := range []string{"/v1/exchanges", "/v1/exchanges/" + exchangeID.String()} {
-				got := h.send(t, "GET", path, "", headers...)
-				got.want(t, c.status, c.oauth, "")
-				challenge := got.header.Get("WWW-Authenticate")
-				if strings.HasPrefix(challenge, "Bearer ") != (c.status == 401) || strings.Contains(challenge, "invalid_token") != c.invalid {
-					t.Errorf("WWW-Authenticate: %q", challenge)
-				}
-			}
-			if c.authorization == nil {
-				return
-			}
-			// The exchange takes no Authorization; a good one is refused as well, so
-			// that nobody believes it counted.
-			if _, err := h.exchange.Exchange(ctx, goodRequest()); status.Code(err) != codes.Unauthenticated {
-				t.Errorf("exchange: got %v", err)
-			}
-			h.send(t, "POST", "/v1/exchanges", goodBody, headers...).want(t, 401, "invalid_client", "takes no Authorization")
-		})
-	}
-	h.send(t, "POST", "/v1/exchanges", goodBody, "Authorization", "Bearer \x80").want(t, 401, "invalid_client", "takes no Authorization")
-	h.send(t, "GET", "/v1/exchanges", "", "Authorization", "Bearer \x80").want(t, 401, "invalid_token", "")
-	if h.bureau.count() != 0 || len(h.book.notes) != 0 || h.book.reads != 0 {
-		t.Error("something was done for them")
-	}
-}
-
-func TestVerifierThatIsDownIsUnavailable(t *testing.T) {
-	h := open(t)
-	h.verifier.down = true
-	_, err := h.audit.ListExchanges(as(t.Context(), auditor), &cambiov1.ListExchangesRequest{})
-	if status.Code(err) != codes.Unavailable || strings.Contains(err.Error(), "10.9.8.7") {
-		t.Errorf("got %v", err)
-	}
-}
-
-func TestOpenAPIIsTheCommittedOne(t *testing.T) {
-	h := open(t)
-	want, err := os.ReadFile("../../proto/cambio/v1/openapi.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{"/openapi.json", "/v1/openapi.json"} {
-		got := h.send(t, "GET", path, "")
-		if got.status != 200 || got.body != string(want) || got.header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s: %d, %d bytes, want %d", path, got.status, len(got.body), len(want))
-		}
-		h.send(t, "POST", path, "{}").want(t, 405, "invalid_request", "GET")
-		paths, _ := got.fields["paths"].(map[string]any)
-		if len(paths) != 2 {
-			t.Errorf("paths: %v", paths)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -244,4 +246,46 @@ func TestNewWantsWhatItNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	door.Close()
+}
+
+func TestOpenAPIIsTheCommittedOne(t *testing.T) {
+	h := open(t)
+	want, err := os.ReadFile("../../proto/cambio/v1/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/openapi.json", "/v1/openapi.json"} {
+		got := h.send(t, "GET", path, "")
+		if got.status != 200 || got.body != string(want) || got.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d, %d bytes, want %d", path, got.status, len(got.body), len(want))
+		}
+		h.send(t, "POST", path, "{}").want(t, 405, "invalid_request", "GET")
+		paths, _ := got.fields["paths"].(map[string]any)
+		if len(paths) != 2 {
+			t.Errorf("paths: %v", paths)
+		}
+	}
+}
+
+// Without the listener's entry around it a face gathers the facts itself.
+func TestFacesStandByThemselves(t *testing.T) {
+	b := &bureau{answer: issue}
+	book := &book{}
+	door, err := api.New(api.Options{
+		Exchanger: b, Log: book, Verifier: &verifier{}, Roles: roles, Note: book.Note,
+		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon }, Trusted: loopback(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer door.Close()
+	s := httptest.NewServer(door.REST())
+	defer s.Close()
+	h := &house{url: s.URL}
+	h.send(t, "POST", "/v1/exchanges", goodBody, "X-Forwarded-For", "203.0.113.7",
+		"Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "User-Agent", strings.Repeat("u", 600))
+	got := b.last(t)
+	if got.ClientIP.String() != "203.0.113.7" || got.TraceID != "0af7651916cd43dd8448eb211c80319c" || !got.RequestStarted.Equal(noon) || len(got.UserAgent) != 512 {
+		t.Errorf("got %s, %q, %s, %d bytes of agent", got.ClientIP, got.TraceID, got.RequestStarted, len(got.UserAgent))
+	}
 }

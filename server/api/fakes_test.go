@@ -1,0 +1,224 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+)
+
+// bureau is an Exchanger that keeps what it was asked.
+type bureau struct {
+	mu     sync.Mutex
+	asked  []exchange.Request
+	answer func(ctx context.Context, r exchange.Request) (exchange.Receipt, error)
+}
+
+func (b *bureau) Exchange(ctx context.Context, r exchange.Request) (exchange.Receipt, error) {
+	b.mu.Lock()
+	b.asked = append(b.asked, r)
+	answer := b.answer
+	b.mu.Unlock()
+	return answer(ctx, r)
+}
+
+func (b *bureau) last(t *testing.T) exchange.Request {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.asked) == 0 {
+		t.Fatal("the exchange was not asked")
+	}
+	return b.asked[len(b.asked)-1]
+}
+
+func (b *bureau) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.asked)
+}
+
+// verifier knows the tokens above.
+type verifier struct{ down bool }
+
+func (v *verifier) Verify(_ context.Context, t exchange.Token, _ time.Time) (exchange.Subject, error) {
+	if v.down {
+		return exchange.Subject{}, exchange.Fault(exchange.KindUnavailable, "the keys of the issuer could not be had; try again", errors.New("dial tcp 10.9.8.7"))
+	}
+	s := exchange.Subject{
+		Tenant: "default", Trust: "corp", Clientless: exchange.ClientlessYes, JTI: "jti-1", KeyID: "kid-1",
+		Expires: noon.Add(time.Hour), Audience: []string{"cambio"},
+	}
+	switch t.Value.Reveal() {
+	case auditor:
+		s.Name = "oidc:corp:ada"
+	case operator:
+		s.Name = "oidc:corp:oscar"
+	case nobody:
+		s.Name = "oidc:corp:nemo"
+	case elsewhere:
+		s.Name, s.Tenant = "oidc:corp:ada", "elsewhere"
+	case replayed:
+		s.Name, s.Clientless = "oidc:corp:ada", exchange.ClientlessWithActor
+	case burning:
+		s.Name, s.Once = "oidc:corp:ada", &exchange.Once{Realm: "jti:corp"}
+	case delegated:
+		s.Name, s.Asserted = "oidc:corp:ada", []exchange.Actor{{Name: "somebody"}}
+	default:
+		return exchange.Subject{}, exchange.Fault(exchange.KindInvalidSubject, "the token is not of a trusted issuer", errors.New("signature"))
+	}
+	return s, nil
+}
+
+func roles(s exchange.Subject) []string {
+	switch s.Name {
+	case "oidc:corp:ada":
+		return []string{"reader-of-novels", "auditor"}
+	case "oidc:corp:oscar":
+		return []string{"operator"}
+	}
+	return nil
+}
+
+// book is a Log in memory, and the ledger's Note beside it. It refuses queries
+// that an engine would not stand.
+type book struct {
+	mu      sync.Mutex
+	rows    []ledger.Exchange
+	notes   []exchange.Event
+	reads   int
+	noteErr error
+	readErr error
+}
+
+func (b *book) Note(_ context.Context, e exchange.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.noteErr != nil {
+		return b.noteErr
+	}
+	b.notes = append(b.notes, e)
+	return nil
+}
+
+func (b *book) read() error {
+	b.reads++
+	if b.readErr != nil {
+		return b.readErr
+	}
+	if b.reads > len(b.notes) {
+		return errors.New("read before it was noted")
+	}
+	return nil
+}
+
+func (b *book) List(_ context.Context, q ledger.Query) ([]ledger.Exchange, ledger.Cursor, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.read(); err != nil {
+		return nil, "", err
+	}
+	if q.Tenant == "" || q.Limit < 1 || q.Limit > ledger.MaxPage {
+		return nil, "", errors.New("a query that no engine takes")
+	}
+	var found []ledger.Exchange
+	for _, row := range slices.Backward(b.rows) { // ids rise with time
+		r, err := ledger.DecodeRecord(row.Record)
+		if err != nil {
+			return nil, "", err
+		}
+		if row.Tenant != q.Tenant || !row.Type.Terminal() || q.After != "" && row.Exchange.String() >= string(q.After) || !matches(q.Filter.Root, row, r) {
+			continue
+		}
+		if len(found) == q.Limit {
+			return found, ledger.Cursor(found[len(found)-1].Exchange.String()), nil
+		}
+		found = append(found, row)
+	}
+	return found, "", nil
+}
+
+func (b *book) Get(_ context.Context, tenant string, id exchange.ID) ([]ledger.Exchange, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.read(); err != nil {
+		return nil, err
+	}
+	var found []ledger.Exchange
+	for _, row := range b.rows {
+		if row.Tenant == tenant && row.Exchange == id {
+			found = append(found, row)
+		}
+	}
+	return found, nil
+}
+
+// matches evaluates a filter the slow way.
+func matches(n *ledger.Node, row ledger.Exchange, r exchange.Record) bool {
+	if n == nil {
+		return true
+	}
+	switch n.Op {
+	case ledger.OpAnd:
+		return !slices.ContainsFunc(n.Nodes, func(n *ledger.Node) bool { return !matches(n, row, r) })
+	case ledger.OpOr:
+		return slices.ContainsFunc(n.Nodes, func(n *ledger.Node) bool { return matches(n, row, r) })
+	case ledger.OpNot:
+		return !matches(n.Nodes[0], row, r)
+	}
+	var order int
+	value := ""
+	if n.Field == ledger.FieldTime {
+		order = int(row.At - n.Value.Time)
+	} else {
+		value = map[ledger.Field]string{
+			ledger.FieldSubject: r.Subject, ledger.FieldActor: r.Actor, ledger.FieldTarget: r.Target,
+			ledger.FieldOutcome: r.Outcome, ledger.FieldRule: r.Rule, ledger.FieldReason: r.Reason,
+			ledger.FieldExchange: r.Exchange, ledger.FieldErrorKind: r.ErrorKind,
+		}[n.Field]
+		order = strings.Compare(value, n.Value.Text)
+	}
+	switch n.Op {
+	case ledger.OpEq:
+		return order == 0
+	case ledger.OpNe:
+		return order != 0
+	case ledger.OpLt:
+		return order < 0
+	case ledger.OpLe:
+		return order <= 0
+	case ledger.OpGt:
+		return order > 0
+	case ledger.OpGe:
+		return order >= 0
+	}
+	return strings.Contains(value, n.Value.Text)
+}
+
+// add writes a row; n makes its id and its second.
+func (b *book) add(t *testing.T, n int, of exchange.EventType, tenant string, r exchange.Record) exchange.ID {
+	t.Helper()
+	at := noon.Add(time.Duration(n) * time.Second)
+	id, err := exchange.NewID(at, bytes.NewReader([]byte{0, 0, 0, 0, 0, 0, 0, 0, byte(n >> 8), byte(n)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.addEvent(t, id, at, of, tenant, r)
+	return id
+}
+
+func (b *book) addEvent(t *testing.T, id exchange.ID, at time.Time, of exchange.EventType, tenant string, r exchange.Record) {
+	t.Helper()
+	if of.Terminal() {
+		r.Outcome = of.String()
+	}
+	record := ledger.Encode(exchange.Event{ID: id, Exchange: id, Tenant: tenant, Type: of, At: at, Record: r})
+	b.rows = append(b.rows, ledger.Exchange{ID: id, Exchange: id, Tenant: tenant, Type: of, At: at.UnixMicro(), Record: record})
+}
