@@ -24,6 +24,8 @@ type cluster struct {
 	account  *user.User // whom the programs run as; nil: ourselves
 	settings settings
 	watchdog io.Closer
+	process  *os.Process   // the postmaster
+	ended    chan struct{} // closed when it has ended
 }
 
 // newCluster makes a data folder and starts a server on it.
@@ -44,6 +46,32 @@ func newCluster(o settings, superuser, password string) (*cluster, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// processors is the processor time that the server's processes have used: those
+// that run, and those that the postmaster has reaped.
+func (c *cluster) processors() time.Duration {
+	var ticks int64
+	for i, pid := range append([]int{c.process.Pid}, children(c.process.Pid)...) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // ended since
+		}
+		_, after, _ := strings.Cut(string(b), ") ")
+		fields := strings.Fields(after)
+		if len(fields) < 15 {
+			continue
+		}
+		times := fields[11:13] // utime, stime
+		if i == 0 {
+			times = fields[11:15] // cutime, cstime
+		}
+		for _, field := range times {
+			n, _ := strconv.ParseInt(field, 10, 64)
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
 }
 
 func (c *cluster) initialize(superuser, password string) error {
@@ -102,66 +130,119 @@ func (c *cluster) log() string {
 }
 
 // start runs the server on the cluster's port and waits until it accepts.
+//
+// It is our own child, and not pg_ctl's: in a container whose first process reaps
+// nobody, an orphan that was killed stays a zombie, and the next server takes it
+// for one that runs.
 func (c *cluster) start() error {
-	lines := []string{
-		fmt.Sprintf("port=%d", c.port), "unix_socket_directories=" + c.dir, "listen_addresses=127.0.0.1",
+	settings := []string{
+		"port=" + strconv.Itoa(c.port), "unix_socket_directories=" + c.dir, "listen_addresses=127.0.0.1",
 		"shared_buffers=64MB", "max_connections=100", "logging_collector=off", "log_timezone=UTC", "timezone=UTC",
 	}
 	if !c.settings.durable {
-		lines = append(lines, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
-	lines = append(lines, c.settings.settings...)
-	var flags strings.Builder
-	for _, line := range lines {
-		fmt.Fprintf(&flags, "-c '%s' ", line)
+	arguments := []string{"-D", c.data()}
+	for _, setting := range append(settings, c.settings.settings...) {
+		arguments = append(arguments, "-c", setting)
 	}
-	err := c.run("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.dir, "log"), "-w", "-s",
-		"-t", strconv.Itoa(int(startTimeout.Seconds())), "-o", flags.String(), "start")
+	cmd := c.command(context.Background(), filepath.Join(c.found.bin, "postgres"), arguments...)
+	log, err := os.OpenFile(filepath.Join(c.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, tail([]byte(c.log())))
+		return err
 	}
-	return nil
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid = true // an interrupt at the terminal is the watchdog's to follow
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting postgres: %w", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended stands in its log
+		close(ended)
+	}()
+	c.process, c.ended = cmd.Process, ended
+	return c.await()
 }
 
+// await looks until the server says in its lock file that it is ready: a
+// connection would be refused, or told to wait, without end.
+func (c *cluster) await() error {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(startTimeout)
+	for {
+		select {
+		case <-c.ended:
+			return fmt.Errorf("postgres ended at its start\n%s", tail([]byte(c.log())))
+		case <-late:
+			return fmt.Errorf("postgres was not ready after %s\n%s", startTimeout, tail([]byte(c.log())))
+		case <-look.C:
+			lines := strings.Split(c.lockFile(), "\n")
+			if len(lines) >= 8 && lines[0] == strconv.Itoa(c.process.Pid) && strings.TrimSpace(lines[7]) == "ready" {
+				return nil
+			}
+		}
+	}
+}
+
+func (c *cluster) lockFile() string {
+	b, _ := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
+	return string(b)
+}
+
+// stop asks for a fast shutdown and waits for its end.
 func (c *cluster) stop() error {
-	return c.run("pg_ctl", "-D", c.data(), "-m", "fast", "-w", "-s", "stop")
+	if err := c.process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	return c.wait()
 }
 
 // kill ends the postmaster and every process below it with SIGKILL, and waits
 // until all are gone: what is left of a killed backend would keep a new server
 // from starting.
 func (c *cluster) kill() error {
-	postmaster, err := c.postmaster()
-	if err != nil {
-		return err
-	}
 	// The postmaster first, so that it does not take the others' death for a
 	// crash to recover from.
-	group := append([]int{postmaster}, children(postmaster)...)
-	for _, pid := range group {
+	backends := children(c.process.Pid)
+	if err := c.process.Kill(); err != nil {
+		return err
+	}
+	for _, pid := range backends {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
 	}
-	deadline := time.Now().Add(startTimeout)
-	for _, pid := range group {
+	if err := c.wait(); err != nil {
+		return err
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(startTimeout)
+	for _, pid := range backends {
 		for alive(pid) {
-			if time.Now().After(deadline) {
+			select {
+			case <-late:
 				return fmt.Errorf("process %d outlived SIGKILL", pid)
+			case <-look.C:
 			}
-			time.Sleep(time.Millisecond)
 		}
 	}
 	return nil
 }
 
-func (c *cluster) postmaster() (int, error) {
-	b, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
-	if err != nil {
-		return 0, fmt.Errorf("the server is not running: %w", err)
+func (c *cluster) wait() error {
+	select {
+	case <-c.ended:
+		return nil
+	case <-time.After(startTimeout):
+		return fmt.Errorf("postgres has not ended after %s", startTimeout)
 	}
-	first, _, _ := strings.Cut(string(b), "\n")
-	return strconv.Atoi(first)
 }
 
 // remove ends the server and deletes its folder, by way of the watchdog.

@@ -32,7 +32,6 @@ type Option func(*settings)
 type settings struct {
 	durable  bool
 	settings []string // name=value
-	binaries string
 }
 
 // Durable turns on what production has and logic tests do without: fsync,
@@ -213,6 +212,10 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatalf("starting PostgreSQL again: %v", err)
 	}
 }
+
+// Processors is the processor time that the server has used so far, to the nearest
+// hundredth of a second.
+func (s *Server) Processors() time.Duration { return s.cluster.processors() }
 
 // Log is what the server has logged so far.
 func (s *Server) Log() string { return s.cluster.log() }
