@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -183,30 +184,43 @@ func printLine(w io.Writer, value json.RawMessage) error {
 
 func newAuditShow() *cobra.Command {
 	var r reach
-	var output string
+	var filter, output string
 	cmd := &cobra.Command{
-		Use:   "show EXCHANGE",
+		Use:   "show (EXCHANGE | --filter EXPR)",
 		Short: "Show one exchange with all its events",
 		Example: examples(`
 			# Everything about an exchange whose id an answer or the log gave
 			cambio audit show 019a9c7e-0f6b-7c2e-b1a4-3f0d5a2c9e81
 
+			# Everything about the newest that was refused
+			cambio audit show --filter 'outcome = "denied"'
+
 			# The same for a program
 			cambio audit show 019a9c7e-0f6b-7c2e-b1a4-3f0d5a2c9e81 --output json`),
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "table" && output != "json" {
 				return usage("--output is table or json, not %q", output)
 			}
-			id, err := exchange.ParseID(args[0])
-			if err != nil {
-				return usage("%q names no exchange: %w", args[0], err)
+			if (len(args) == 0) == (filter == "") {
+				return usage("name the exchange by its id, or select the newest that matches a --filter")
+			}
+			if len(args) == 1 {
+				if _, err := exchange.ParseID(args[0]); err != nil {
+					return usage("%q names no exchange: %w", args[0], err)
+				}
 			}
 			s, err := r.find(cmd, true)
 			if err != nil {
 				return err
 			}
-			a, err := s.ask(cmd.Context(), http.MethodGet, "/v1/exchanges/"+id.String(), nil, nil)
+			id := strings.Join(args, "")
+			if id == "" {
+				if id, err = newest(cmd, s, filter); err != nil {
+					return err
+				}
+			}
+			a, err := s.ask(cmd.Context(), http.MethodGet, "/v1/exchanges/"+id, nil, nil)
 			if err != nil {
 				return err
 			}
@@ -219,9 +233,35 @@ func newAuditShow() *cobra.Command {
 			return showExchange(cmd.OutOrStdout(), a.body)
 		},
 	}
+	cmd.Flags().StringVar(&filter, "filter", "", "show the newest exchange that matches (AIP-160)")
 	cmd.Flags().StringVar(&output, "output", "table", "table, or json")
 	addReach(cmd, &r, true)
 	return cmd
+}
+
+// newest is the id of the newest exchange that matches.
+func newest(cmd *cobra.Command, s *remote, filter string) (string, error) {
+	a, err := s.ask(cmd.Context(), http.MethodGet, "/v1/exchanges", url.Values{"page_size": {"1"}, "filter": {filter}}, nil)
+	if err != nil {
+		return "", err
+	}
+	if a.status != http.StatusOK {
+		return "", s.refused(a)
+	}
+	var page struct {
+		Exchanges []auditRow `json:"exchanges"`
+	}
+	if err := json.Unmarshal(a.body, &page); err != nil {
+		return "", fmt.Errorf("reading the list of %s: %w", s.base, err)
+	}
+	if len(page.Exchanges) == 0 {
+		return "", errors.New("no exchange matches")
+	}
+	id, err := exchange.ParseID(page.Exchanges[0].Exchange)
+	if err != nil {
+		return "", fmt.Errorf("reading the list of %s: %w", s.base, err)
+	}
+	return id.String(), nil
 }
 
 // showExchange prints every member that is set, then the history.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -36,6 +37,9 @@ in its ledger before the credential leaves.`,
 		SilenceUsage:  true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	// A group is runnable only to say that it is not.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(),
+		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	root.AddCommand(newDev(), newServe(), newMigrate(), newToken(), newExchange(), newAudit(), newPolicy(), newVersion())
 	finish(root)
 	return root
