@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/ledger"
@@ -142,6 +143,9 @@ func (c *condition) compare(n *ledger.Node) error {
 	column, known := columns[n.Field]
 	if !known {
 		return malformed("there is no field of that name to filter by")
+	}
+	if !utf8.ValidString(n.Value.Text) || strings.Contains(n.Value.Text, "\x00") {
+		return malformed("the filter holds NUL or what is not UTF-8")
 	}
 	if n.Op == ledger.OpHas && n.Field != ledger.FieldTime {
 		c.sql.WriteString("(instr(" + column + ", ?) > 0)")

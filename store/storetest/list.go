@@ -169,7 +169,8 @@ func operand(rows []row, f ledger.Field, pick func(n int) int) ledger.Value {
 	case i < len(odd):
 		return ledger.Value{Text: odd[i]}
 	case i == len(odd) && len(r.text(f)) > 2:
-		return ledger.Value{Text: r.text(f)[1:2]}
+		letters := []rune(r.text(f))
+		return ledger.Value{Text: string(letters[pick(len(letters))])}
 	default:
 		return ledger.Value{Text: r.text(f)}
 	}
