@@ -143,10 +143,11 @@ func (r *ring) split(keys []*signingKey, now time.Time) (stay, retired []*signin
 }
 
 // due reports whether the next key has to be made now, and when it shall sign. The
-// very first signs at once, since nobody waits for its issuer's keys yet.
+// very first signs at once, since nobody waits for its issuer's keys yet, on
+// replicas too whose clocks are a little behind.
 func (i *Issuer) due(r *ring, keys []*signingKey, now time.Time) (time.Time, bool) {
 	if len(keys) == 0 {
-		return now, true
+		return now.Add(-skew), true
 	}
 	last := keys[len(keys)-1]
 	if last.signAt.After(now) {

@@ -58,7 +58,7 @@ func (k *kit) refresh(t testing.TB) {
 func TestRotation(t *testing.T) {
 	k := newKit(t)
 	first := k.signs(t)
-	k.clock.advance(29*24*time.Hour - time.Minute)
+	k.clock.advance(29*24*time.Hour - 6*time.Minute) // the first key signs five minutes before it is made
 	k.refresh(t)
 	if ids := published(t, k.AccessJWKS()); !slices.Equal(ids, []string{first}) {
 		t.Fatalf("before its time %v are published", ids)
@@ -357,6 +357,21 @@ func TestWrongSealingKey(t *testing.T) {
 	}
 	if len(k.keys.rows) != 2 {
 		t.Errorf("there are %d rows", len(k.keys.rows))
+	}
+}
+
+// TestReplicasClocksMayDiffer by minutes: one that is behind signs with the first
+// key all the same.
+func TestReplicasClocksMayDiffer(t *testing.T) {
+	k := newKit(t)
+	behind := k.options
+	behind.Now = func() time.Time { return noon.Add(-4 * time.Minute) }
+	other, err := issuer.Open(t.Context(), behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Mint(t.Context(), token(noon.Add(-4*time.Minute))); err != nil {
+		t.Error(err)
 	}
 }
 
