@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,7 +108,7 @@ func serve(cmd *cobra.Command, c *config.Config, readyFile string) error {
 	if err != nil {
 		return err
 	}
-	s, err := openStore(ctx, c)
+	s, err := openStore(ctx, c, log)
 	if err != nil {
 		p.close(ctx)
 		return err
@@ -129,7 +130,7 @@ func serve(cmd *cobra.Command, c *config.Config, readyFile string) error {
 }
 
 // openStore opens the database, which must be migrated already.
-func openStore(ctx context.Context, c *config.Config) (store.Store, error) {
+func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (store.Store, error) {
 	if path := c.Store.SQLite.Path; path != "" {
 		dev, err := isDev(ctx, path)
 		if err != nil {
@@ -144,7 +145,7 @@ func openStore(ctx context.Context, c *config.Config) (store.Store, error) {
 		}
 		return s, nil
 	}
-	s, err := postgres.Open(ctx, c.Store.Postgres.DSN.Reveal(), postgres.Options{})
+	s, err := postgres.Open(ctx, c.Store.Postgres.DSN.Reveal(), postgres.Options{Log: log})
 	if err != nil {
 		return nil, databaseError("opening the database", err)
 	}
