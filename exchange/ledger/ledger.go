@@ -140,8 +140,8 @@ func (l *Ledger) Note(ctx context.Context, e exchange.Event) error {
 }
 
 // Close refuses what comes from now on, waits until what was queued is durable,
-// and ends the flushers. When ctx ends first, what is still under way is given up
-// and its callers get an error.
+// and ends the flushers. When ctx ends first, the context of what is still under
+// way ends too, and its callers get an error.
 func (l *Ledger) Close(ctx context.Context) error {
 	l.closing.Lock()
 	if !l.closed {

@@ -185,7 +185,7 @@ func testListFields(t *testing.T, w *world) {
 				if f == ledger.FieldTime && op == ledger.OpHas {
 					continue
 				}
-				for range 12 {
+				for range 6 {
 					n := &ledger.Node{Op: op, Field: f, Value: operand(rows, f, roll)}
 					if err := check(w, rows, ledger.MaxPage, n); err != nil {
 						t.Errorf("op %d, value %+v: %v", op, n.Value, err)
