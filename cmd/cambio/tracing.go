@@ -4,14 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
-
-	"go.opentelemetry.io/otel/attribute"
 )
 
 // tracing sends spans to a collector; nil: nowhere.
@@ -19,11 +20,18 @@ type tracing struct{ provider *trace.TracerProvider }
 
 // newTracing opens the way to the collector at an OTLP/HTTP URL. Nothing is sent
 // yet: a collector that is down keeps nobody from starting.
-func newTracing(ctx context.Context, url string) (*tracing, error) {
-	if url == "" {
+func newTracing(ctx context.Context, collector string) (*tracing, error) {
+	if collector == "" {
 		return nil, nil
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(url))
+	where, err := url.Parse(collector)
+	if err != nil {
+		return nil, fmt.Errorf("trace.otlp: %w", err)
+	}
+	if strings.Trim(where.Path, "/") == "" {
+		where.Path = "/v1/traces" // OTLP 1.0, "OTLP/HTTP Request"; the exporter takes a URL as it is
+	}
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(where.String()))
 	if err != nil {
 		return nil, fmt.Errorf("trace.otlp: %w", err)
 	}

@@ -236,11 +236,29 @@ func TestS20OnlyHostBoundSecretsAreForPolicy(t *testing.T) {
 	if got := c.TargetSecrets(); !slices.Equal(got, []string{"legacy"}) {
 		t.Errorf("policy may name %v", got)
 	}
-	if _, err := c.Secret("seal", environ()); err == nil {
-		t.Error("the sealing key was given to a target")
+}
+
+// TestPeekNeedsNoSecrets: a policy is checked where its server's secrets are not.
+func TestPeekNeedsNoSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cambio.yaml")
+	if err := os.WriteFile(file, []byte(whole), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if s, err := c.Secret("legacy", environ()); err != nil || s.Reveal() != "swordfish" {
-		t.Errorf("legacy: %v", err)
+	o, err := config.Peek(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(o.TargetSecrets, []string{"legacy"}) || !slices.Equal(o.OwnIssuers(), []string{"https://cambio.example", "https://cambio.example/federation"}) {
+		t.Errorf("%+v", o)
+	}
+	if _, err := config.Peek(file+".absent", nil); err == nil {
+		t.Error("an absent file was read")
+	}
+	if err := os.WriteFile(file, []byte("isuer: x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Peek(file, nil); err == nil || !strings.Contains(err.Error(), "did you mean issuer?") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -80,15 +80,6 @@ func unreadable(faults Faults) bool {
 	return false
 }
 
-// Secret gives a secret that the policy names.
-func (c *Config) Secret(name string, environ []string) (exchange.Secret, error) {
-	source, ok := c.Secrets[name]
-	if !ok || len(source.Hosts) == 0 {
-		return exchange.Secret{}, fmt.Errorf("no secret %q is listed for targets", name)
-	}
-	return source.read(variablesOf(environ))
-}
-
 // TargetSecrets names the secrets that policy may use: those bound to hosts (S20).
 func (c *Config) TargetSecrets() []string {
 	var names []string
