@@ -16,21 +16,23 @@ import (
 // by the machine's clock, which is the one that sockets know. A transport that
 // cannot bound time is in memory and needs none.
 //
-// The deadline for reading is lifted afterwards: net/http goes on reading, to
-// learn whether the caller hung up, and would take a deadline for that.
+// After a body that was read to its end the deadline for reading is lifted:
+// net/http goes on reading, to learn whether the caller hung up, and would take a
+// deadline for that. After any other it stays, since net/http reads what was left
+// of the body before it answers.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, read, whole time.Duration) ([]byte, error) {
 	c, now := http.NewResponseController(w), time.Now()
 	_ = c.SetWriteDeadline(now.Add(whole))
+	_ = c.SetReadDeadline(now.Add(read))
 	if r.ContentLength > limit {
 		return nil, tooLarge()
 	}
-	_ = c.SetReadDeadline(now.Add(read))
 	body, err := readBounded(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
-	_ = c.SetReadDeadline(time.Time{})
 	var over *http.MaxBytesError
 	var slow net.Error
 	switch {
 	case err == nil:
+		_ = c.SetReadDeadline(time.Time{})
 		return body, nil
 	case errors.As(err, &over):
 		return nil, tooLarge()

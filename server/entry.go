@@ -50,19 +50,25 @@ func (e *entry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h["Strict-Transport-Security"] = httpsOnly
 	}
 	seen := &watcher{ResponseWriter: w}
+	defer e.log(seen, r, facts) // the last, so that a cut connection has its line too
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			e.recovered(seen, r, panicked)
 		}
-		level := levelOf(seen.status)
-		if e.Logger.Enabled(ctx, level) {
-			e.Logger.LogAttrs(ctx, level, "request",
-				slog.String("method", bound(r.Method, 16)), slog.String("path", bound(r.URL.Path, 128)),
-				slog.Int("status", seen.status), slog.Int64("bytes", seen.bytes),
-				slog.Int64("us", e.Now().Sub(facts.Started).Microseconds()))
-		}
 	}()
 	e.next.ServeHTTP(seen, r)
+}
+
+// log writes the line of the access log.
+func (e *entry) log(w *watcher, r *http.Request, facts *Facts) {
+	status := orElse(w.status, http.StatusOK)
+	level := levelOf(status)
+	if ctx := r.Context(); e.Logger.Enabled(ctx, level) {
+		e.Logger.LogAttrs(ctx, level, "request",
+			slog.String("method", bound(r.Method, 16)), slog.String("path", bound(r.URL.Path, 128)),
+			slog.Int("status", status), slog.Int64("bytes", w.bytes),
+			slog.Int64("us", e.Now().Sub(facts.Started).Microseconds()))
+	}
 }
 
 // Header values as the map holds them: shared, never written to.

@@ -17,6 +17,7 @@ const (
 	DefaultReadHeaderTimeout = 5 * time.Second
 	DefaultIdleTimeout       = 2 * time.Minute
 	DefaultMaxHeaderBytes    = 32 << 10
+	DefaultBodyTimeout       = 30 * time.Second
 	DefaultReloadEvery       = 10 * time.Second
 )
 
@@ -35,6 +36,7 @@ type Options struct {
 
 	Logger            *slog.Logger  // nil: slog.Default
 	ReadHeaderTimeout time.Duration // zero: the default; so below
+	BodyTimeout       time.Duration // for the body of a request that is not gRPC
 	IdleTimeout       time.Duration
 	MaxHeaderBytes    int
 	ReloadEvery       time.Duration // how often the certificate's files are looked at
@@ -84,15 +86,15 @@ func (s *Server) build(o Options) error {
 	watching, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.http = &http.Server{
-		Handler:           s.work.watch(dispatch(o.Handler, o.GRPC)),
+		Handler:           s.work.watch(dispatch(o.Handler, o.GRPC, orElse(o.BodyTimeout, DefaultBodyTimeout))),
 		Protocols:         protocols,
 		ReadHeaderTimeout: orElse(o.ReadHeaderTimeout, DefaultReadHeaderTimeout),
 		IdleTimeout:       orElse(o.IdleTimeout, DefaultIdleTimeout),
 		MaxHeaderBytes:    orElse(o.MaxHeaderBytes, DefaultMaxHeaderBytes),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-		// No ReadTimeout and no WriteTimeout: they would cut streams. Each handler
-		// bounds itself, as ReadBody does.
+		// No ReadTimeout and no WriteTimeout: they would cut streams. dispatch bounds
+		// the reading of bodies, and each handler the rest, as ReadBody does.
 	}
 	if !s.secure {
 		return nil
@@ -168,15 +170,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// dispatch sends gRPC to its own handler. Only HTTP/2 can carry it.
-func dispatch(rest, grpc http.Handler) http.Handler {
-	if grpc == nil {
-		return rest
-	}
+// dispatch sends gRPC to its own handler; only HTTP/2 can carry it. Any other
+// request that brings a body has a time by which the body must have come: net/http
+// reads what a handler left of it before it answers, and would wait for ever.
+func dispatch(rest, grpc http.Handler, bodyTimeout time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 2 && isGRPC(r.Header) {
+		if grpc != nil && r.ProtoMajor == 2 && isGRPC(r.Header) {
 			grpc.ServeHTTP(w, r)
 			return
+		}
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 		}
 		rest.ServeHTTP(w, r)
 	})
