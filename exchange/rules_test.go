@@ -67,6 +67,21 @@ func TestS5LifetimeCaps(t *testing.T) {
 	}
 }
 
+// TestS5ASecondDecisionMayCapLower: what was vended under the first is withheld when
+// it lives past the second.
+func TestS5ASecondDecisionMayCapLower(t *testing.T) {
+	for name, mode := range modes {
+		h := newHouse(t, mode)
+		h.at(true, exchange.EventIssued, func() error { h.ledger.deny(); return nil })
+		h.policy.onEpoch = func(_ int64, p *policy) { p.lifetime = 5 * time.Minute }
+		_, err := h.exchange(t.Context(), request()) // vends ten minutes
+		event, _ := h.ledger.outcome(h.reports.last().Exchange)
+		if exchange.KindOf(err) != exchange.KindInvalidLifetime || event.Type != exchange.EventFailed {
+			t.Errorf("%s: %v; the ledger says %q", name, err, event.Type)
+		}
+	}
+}
+
 // TestS15ActorsAreProven: policy sees as actors only those proven in this request;
 // an asserted chain is kept and shown, may_act is held to, and leaving out the
 // actor's token never helps.

@@ -165,6 +165,32 @@ func TestS23DistinctGrantsHaveDistinctKeys(t *testing.T) {
 	})
 }
 
+// TestS23PartsAreNotRunTogether: the same letters cut elsewhere make another key.
+func TestS23PartsAreNotRunTogether(t *testing.T) {
+	const letters = "aaaaaaaa"
+	rapid.Check(t, func(rt *rapid.T) {
+		draw := func(label string) (cuts []int, g *exchange.Grant) {
+			g = &exchange.Grant{Target: &exchange.Target{}, RuleHash: [32]byte{1}}
+			rest := letters
+			for _, part := range []*string{
+				&g.Tenant, &g.Target.Tenant, &g.Target.Name, &g.Target.Provider, &g.Rule, &g.Subject.Tenant, &g.Subject.Name, &g.Subject.Trust,
+			} {
+				n := rapid.IntRange(0, min(2, len(rest))).Draw(rt, label)
+				*part, rest = rest[:n], rest[n:]
+				cuts = append(cuts, n)
+			}
+			attribute := rapid.IntRange(0, len(rest)).Draw(rt, label)
+			g.Subject.Attributes = exchange.Attributes{rest[:attribute]: {rest[attribute:]}}
+			return append(cuts, attribute), g
+		}
+		cutsA, a := draw("a")
+		cutsB, b := draw("b")
+		if (provider.KeyOf(a) == provider.KeyOf(b)) != slices.Equal(cutsA, cutsB) {
+			rt.Fatalf("cut at %v and at %v", cutsA, cutsB)
+		}
+	})
+}
+
 // TestS23SharedLeavesOutTheSubject and nothing else.
 func TestS23SharedLeavesOutTheSubject(t *testing.T) {
 	key := func(subject, client string, shared bool) provider.Key {

@@ -306,6 +306,34 @@ func TestFollowers(t *testing.T) {
 	}
 }
 
+// TestS5FollowersHaveTheirOwnCaps: one who waited for a credential that lives past
+// its own caps gets another.
+func TestS5FollowersHaveTheirOwnCaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		slot, err := d.vendor.Reserve(t.Context(), d.grant())
+		if err != nil {
+			t.Fatal(err)
+		}
+		brief := d.grant(func(g *exchange.Grant) { g.NotAfter = noon.Add(5 * time.Minute) })
+		var follower exchange.Credential
+		var waiting sync.WaitGroup
+		waiting.Go(func() { _, follower = d.must(brief) })
+		synctest.Wait()
+		c, err := slot.Vend(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := slot.Release(t.Context(), c, true); err != nil {
+			t.Fatal(err)
+		}
+		waiting.Wait()
+		if follower.Expires.After(brief.NotAfter) || d.bank.Calls() != 2 {
+			t.Errorf("with a cap at %v it got one until %v, by %d calls", brief.NotAfter, follower.Expires, d.bank.Calls())
+		}
+	})
+}
+
 // TestFollowersLeaveAlone: one whose time ends leaves, and the flight goes on.
 func TestFollowersLeaveAlone(t *testing.T) {
 	d := newDesk(t)
