@@ -30,7 +30,7 @@ type Keys interface {
 const (
 	DefaultMaxBytes = 64 << 10
 	readTimeout     = 10 * time.Second
-	wholeTimeout    = 40 * time.Second // an exchange, its two durable writes, and the answer
+	writeTimeout    = 10 * time.Second
 )
 
 // Options are what the door needs.
@@ -41,6 +41,10 @@ type Options struct {
 	Logger    *slog.Logger // nil: slog.Default
 	Now       func() time.Time
 	MaxBytes  int64 // of a request's body; zero: DefaultMaxBytes
+	// Timeout is what one exchange has for its steps, as the exchanger itself keeps
+	// it: connections are held open long enough for it. Zero:
+	// exchange.DefaultTimeout.
+	Timeout time.Duration
 	// Refused counts what this door refused by itself: no exchange was begun, so
 	// nobody else sees it (S32). nil: nobody counts.
 	Refused func(exchange.Kind)
@@ -74,6 +78,9 @@ func New(o Options) *Handler {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
 	}
+	if o.Timeout == 0 {
+		o.Timeout = exchange.DefaultTimeout
+	}
 	if o.Refused == nil {
 		o.Refused = func(exchange.Kind) {}
 	}
@@ -106,6 +113,13 @@ func (h *Handler) Paths() []string {
 	}
 	slices.Sort(paths)
 	return paths
+}
+
+// whole bounds a request from its first byte to the last of its answer: reading,
+// an exchange that starts its clock anew at the intent, its durable writes, which
+// denies may make it repeat, and writing.
+func (h *Handler) whole() time.Duration {
+	return readTimeout + 2*h.Timeout + 4*exchange.SettleTimeout + writeTimeout
 }
 
 // ServeHTTP finds the endpoint by the exact path.

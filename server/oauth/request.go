@@ -31,12 +31,12 @@ const (
 // and looks nothing up: what is well-formed may still be refused.
 func exchangeRequest(f *form, r *http.Request, now time.Time) (exchange.Request, error) {
 	facts := server.FactsOf(r.Context())
-	if facts.Started.IsZero() {
-		facts.Started = now
-	}
 	out := exchange.Request{
 		Door: "oauth", Grant: GrantTokenExchange,
 		ClientIP: facts.ClientIP, UserAgent: r.UserAgent(), TraceID: facts.TraceID, RequestStarted: facts.Started,
+	}
+	if out.RequestStarted.IsZero() { // no listener of ours in front
+		out.RequestStarted = now
 	}
 	for _, step := range [...]func(*form, *exchange.Request) error{
 		readTokens, readTargets, readScopes, readRequestedType, readLifetime, readPublicKey, readReason,

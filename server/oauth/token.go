@@ -67,7 +67,7 @@ func (h *Handler) readForm(w http.ResponseWriter, r *http.Request) (*form, error
 	case !isForm(r.Header):
 		return nil, exchange.Fault(exchange.KindUnsupportedMedia, "send the content type "+mediaForm, nil)
 	}
-	body, err := server.ReadBody(w, r, h.MaxBytes, readTimeout, wholeTimeout)
+	body, err := server.ReadBody(w, r, h.MaxBytes, readTimeout, h.whole())
 	if err != nil {
 		return nil, err
 	}
