@@ -115,7 +115,7 @@ func (b *bench) compare(ctx context.Context, got *received) error {
 	}
 	defer func() { _ = db.Close(ctx) }()
 	recorded := map[string]string{}
-	rows, err := db.Query(ctx, `select exchange::text, record->>'handle' from events where type = 2`)
+	rows, err := db.Query(ctx, `select exchange::text, record->>'handle' from cambio.events where type = 2`)
 	if err != nil {
 		return fmt.Errorf("reading the ledger: %w", err)
 	}
@@ -127,7 +127,7 @@ func (b *bench) compare(ctx context.Context, got *received) error {
 		return fmt.Errorf("reading the ledger: %w", err)
 	}
 	var twice int
-	if err := db.QueryRow(ctx, `select count(*) from (select exchange from events where type between 2 and 5
+	if err := db.QueryRow(ctx, `select count(*) from (select exchange from cambio.events where type between 2 and 5
 		group by exchange having count(*) > 1) t`).Scan(&twice); err != nil {
 		return fmt.Errorf("counting outcomes: %w", err)
 	}

@@ -71,11 +71,12 @@ func prepare(ctx context.Context, tokens int) (b *bench, closeAll func(), err er
 			h.close()
 		}
 	}()
-	b = &bench{}
-	if b.dir, err = os.MkdirTemp("", "cambio-bench"); err != nil {
+	dir, err := os.MkdirTemp("", "cambio-bench")
+	if err != nil {
 		return nil, nil, err
 	}
-	h.Cleanup(func() { _ = os.RemoveAll(b.dir) })
+	h.Cleanup(func() { _ = os.RemoveAll(dir) })
+	b = &bench{dir: dir}
 
 	say("building cambio")
 	if b.binary, err = buildCambio(b.dir); err != nil {
@@ -116,7 +117,8 @@ func prepare(ctx context.Context, tokens int) (b *bench, closeAll func(), err er
 	if b.server, err = startCambio(ctx, b.binary, b.dir, b.dsn); err != nil {
 		return nil, nil, err
 	}
-	h.Cleanup(func() { b.server.stop() })
+	running := b
+	h.Cleanup(func() { running.server.stop() }) // whichever it is then: a crash run starts it anew
 	return b, closeAll, nil
 }
 
@@ -160,6 +162,6 @@ func (b *bench) liveLeases(ctx context.Context) (n int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close(ctx)) }()
-	err = db.QueryRow(ctx, `select count(*) from leases where state = 1 and expires > now()`).Scan(&n)
+	err = db.QueryRow(ctx, `select count(*) from cambio.leases where state = 1 and expires > now()`).Scan(&n)
 	return n, err
 }
