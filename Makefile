@@ -13,8 +13,8 @@ help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: dev
-dev: ## Run Cambio with everything it needs, on this machine, with no cloud account
-	$(GO) run ./cmd/cambio dev
+dev: build ## Run Cambio with everything it needs, on this machine, with no cloud account
+	bin/cambio dev
 
 .PHONY: build
 build: ## Build bin/cambio

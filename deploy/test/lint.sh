@@ -32,7 +32,7 @@ step gofmt formatted
 step vet go vet ./...
 step vet-cluster go vet -tags cluster ./deploy/testcluster/
 step staticcheck go tool -modfile=deploy/test/tools.mod staticcheck ./...
-step buf go tool -modfile=proto/tools.mod buf lint proto
+step buf proto/lint.sh
 step go.mod tidy
 step shell shells
 step words words
