@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 	"sync"
@@ -129,7 +128,7 @@ func (s *source) expressionPlace(n ast.Node, line, column int) (int, int) {
 		return at + line - 1, left + column - 1
 	}
 	// A block: the text begins on the next line, indented; `>` joins its lines.
-	lines := strings.Split(string(s.text), "\n")
+	lines := s.lines()
 	indent := 0
 	if at < len(lines) {
 		indent = len(lines[at]) - len(strings.TrimLeft(lines[at], " "))
@@ -145,7 +144,7 @@ func (s *source) expressionPlace(n ast.Node, line, column int) (int, int) {
 
 // byteAt is the byte at a line and column from 1; zero outside the text.
 func (s *source) byteAt(line, column int) byte {
-	lines := bytes.Split(s.text, []byte("\n"))
+	lines := s.lines()
 	if line < 1 || line > len(lines) || column < 1 || column > len(lines[line-1]) {
 		return 0
 	}

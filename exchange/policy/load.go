@@ -11,6 +11,9 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 )
 
+// maxFaults bounds one report: nobody reads on.
+const maxFaults = 500
+
 // DefaultTenant is whose policy it is where nobody speaks of tenants (S22).
 const DefaultTenant = "default"
 
@@ -67,7 +70,11 @@ func compile(s snapshot, o Options) (*Revision, error) {
 		slices.SortStableFunc(c.faults, func(a, b Fault) int {
 			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 		})
-		return nil, slices.Compact(c.faults)
+		c.faults = slices.Compact(c.faults)
+		if more := len(c.faults) - maxFaults; more > 0 {
+			c.faults = append(c.faults[:maxFaults], Fault{Message: fmt.Sprintf("and %d more faults", more)})
+		}
+		return nil, c.faults
 	}
 	c.revision.index()
 	return c.revision, nil
@@ -135,10 +142,13 @@ func (c *compiler) collect(s snapshot) {
 }
 
 func (c *compiler) merge(all []named, d *decoder, n ast.Node, what string) []named {
+	before := make(map[string]named, len(all))
+	for _, o := range all {
+		before[o.key] = o
+	}
 	for _, e := range d.entries(n, what) {
-		first := slices.IndexFunc(all, func(o named) bool { return o.key == e.key })
-		if first >= 0 {
-			d.fault(e.at, "%s %q is in %s already: one of the two must go or have another name", what, e.key, all[first].where())
+		if first, twice := before[e.key]; twice {
+			d.fault(e.at, "%s %q is in %s already: one of the two must go or have another name", what, e.key, first.where())
 			continue
 		}
 		all = append(all, named{entry: e, decoder: d})

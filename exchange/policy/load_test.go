@@ -116,6 +116,9 @@ var faultCases = []struct {
 	{"tag", "trusts: !!map {}\n", 1, "tags"},
 	{"depth", "trusts: " + strings.Repeat("[", 100_000) + "\n", 1, "too deeply"},
 	{"depth of dashes", "allow:\n" + strings.Repeat("- ", 100_000) + "x\n", 2, "too deeply"},
+	{"blank lines", "allow: >\n" + strings.Repeat("  \n", 100_000), 402, "too many blank lines"},
+	{"blank lines of CR", "allow: >\r" + strings.Repeat("\r", 100_000), 1, "too many blank lines"},
+	{"many keys", strings.Repeat("a: b\n", 100_000), 25_001, "more than 25000 keys"},
 	{"depth of indents", deepMap(300), 202, "too deeply"},
 }
 
@@ -179,6 +182,13 @@ func TestLoadNamesBothPlaces(t *testing.T) {
 	f := loadFaults(t, "a.yaml", house, "b.yaml", "targets:\n  rock: {stone: {}}\n")[0]
 	if f.File != "b.yaml" || f.Line != 2 || !strings.Contains(f.Message, "a.yaml:10:3") {
 		t.Error(f)
+	}
+}
+
+func TestLoadReportsAtMostSoMany(t *testing.T) {
+	faults := loadFaults(t, "a.yaml", "allow:\n"+strings.Repeat("- {name: x}\n", 2000))
+	if len(faults) != 501 || !strings.HasSuffix(faults[500].Message, "more faults") {
+		t.Errorf("%d faults, the last: %v", len(faults), faults[len(faults)-1])
 	}
 }
 

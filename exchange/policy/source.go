@@ -24,14 +24,25 @@ const (
 	maxFiles     = 512
 	maxFileBytes = 4 << 20
 	maxBytes     = 16 << 20
-	maxDepth     = 24  // of nested lists and maps
-	maxIndent    = 200 // columns
+	maxDepth     = 24     // of nested lists and maps
+	maxIndent    = 200    // columns
+	maxBlank     = 400    // blank lines on end: the lexer takes their square in time
+	maxKeys      = 25_000 // that begin in one column: so does the parser with the keys of a map
 )
 
 // source is the text of one file.
 type source struct {
 	name string
 	text []byte
+	cut  []string // the lines, once asked for
+}
+
+// lines are the lines of the text without their ends.
+func (s *source) lines() []string {
+	if s.cut == nil {
+		s.cut = strings.Split(string(s.text), "\n")
+	}
+	return s.cut
 }
 
 // snapshot is a folder read once, so that what is hashed is what is compiled.
@@ -130,6 +141,9 @@ func (s *source) parse() (body ast.Node, faults Faults) {
 		column := i - bytes.LastIndexByte(s.text[:i], '\n')
 		return nil, Faults{s.at(line, column, "the file is not plain UTF-8 text here")}
 	}
+	if line := s.blankRun(); line > 0 {
+		return nil, Faults{s.at(line, 1, "too many blank lines on end: take some out")}
+	}
 	tokens := lexer.Tokenize(string(s.text))
 	if f, bad := s.refuse(tokens); bad {
 		return nil, Faults{f}
@@ -155,6 +169,27 @@ func (s *source) parse() (body ast.Node, faults Faults) {
 	}
 }
 
+// blankRun is the line where too many blank ones on end have come; 0: nowhere. A
+// lone carriage return ends a line too, as in YAML 1.2 §5.4.
+func (s *source) blankRun() int {
+	line, run := 1, 0
+	for _, c := range s.text {
+		switch c {
+		case '\n', '\r':
+			if c == '\n' {
+				line++
+			}
+			if run++; run > maxBlank { // CRLF counts twice
+				return line
+			}
+		case ' ', '\t':
+		default:
+			run = 0
+		}
+	}
+	return 0
+}
+
 // invalidText finds the first byte that is not UTF-8 or is a control character
 // other than tab and line ends; -1: none.
 func invalidText(b []byte) int {
@@ -173,6 +208,7 @@ func invalidText(b []byte) int {
 // recursive sees the tokens.
 func (s *source) refuse(tokens token.Tokens) (Fault, bool) {
 	depth, entries, line := 0, 0, 0
+	keys := map[int]int{} // by column
 	for _, t := range tokens {
 		if t.Position == nil {
 			continue
@@ -196,6 +232,14 @@ func (s *source) refuse(tokens token.Tokens) (Fault, bool) {
 			depth--
 		case token.SequenceEntryType:
 			entries++
+		case token.MappingValueType:
+			column := t.Position.Column
+			if t.Prev != nil && t.Prev.Position != nil {
+				column = t.Prev.Position.Column
+			}
+			if keys[column]++; keys[column] > maxKeys {
+				why = fmt.Sprintf("more than %d keys in this column: split the file", maxKeys)
+			}
 		}
 		if depth > maxDepth || entries > maxDepth || t.Position.IndentNum > maxIndent {
 			why = "lists and maps are nested too deeply"
@@ -233,15 +277,15 @@ func (s *source) at(line, column int, message string) Fault {
 // excerpt shows the line, the one before it, and a caret under the column.
 func (s *source) excerpt(line, column int) string {
 	const width = 160
-	lines := strings.Split(string(s.text), "\n")
+	lines := s.lines()
 	if line < 1 || line > len(lines) {
 		return ""
 	}
 	var b strings.Builder
 	for n := max(1, line-1); n <= line; n++ {
 		text := strings.TrimRight(lines[n-1], "\r")
-		if r := []rune(text); len(r) > width {
-			text = string(r[:width]) + "…"
+		if len(text) > width {
+			text = strings.ToValidUTF8(text[:width], "") + "…"
 		}
 		mark := " "
 		if n == line {
