@@ -21,9 +21,16 @@ import (
 	"github.com/cambio-sts/cambio/cmd/cambio/devworld"
 )
 
+// raceOptions keep the race detector from sleeping for a second at the end of each
+// of the hundreds of processes that these tests run.
+const raceOptions = "atexit_sleep_ms=0"
+
 // TestMain puts this test binary into $PATH as cambio: scripts, and the lines that
 // dev prints, run the code under test.
 func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" {
+		_ = os.Setenv("GORACE", raceOptions)
+	}
 	testscript.Main(m, map[string]func(){"cambio": main})
 }
 
@@ -35,6 +42,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", os.Getenv("GORACE"))
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"waitfor": waitfor,
