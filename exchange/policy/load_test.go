@@ -269,7 +269,8 @@ targets:
 	}
 }
 
-// TestS8 and TestS7 style faults that the verifier finds are placed at the trust.
+// TestCheckTrusts: faults that only the verifier finds are placed at the field that
+// they name.
 func TestCheckTrusts(t *testing.T) {
 	check := func(trusts []exchange.Trust) []error {
 		var faults []error
@@ -281,7 +282,7 @@ func TestCheckTrusts(t *testing.T) {
 		return faults
 	}
 	_, err := policy.Load(files("a.yaml", "trusts:\n  mine: {oidc: {issuer: https://ours.example, audiences: [c]}}\n"), policy.Options{Providers: shelf{}, CheckTrusts: check})
-	if err == nil || !strings.HasPrefix(err.Error(), `a.yaml:2:3: `) || !strings.Contains(err.Error(), "Cambio itself") {
+	if err == nil || !strings.HasPrefix(err.Error(), `a.yaml:2:24: `) || !strings.Contains(err.Error(), "Cambio itself") {
 		t.Error(err)
 	}
 }

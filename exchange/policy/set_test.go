@@ -334,3 +334,37 @@ func TestRunFollowsDenies(t *testing.T) {
 		}
 	})
 }
+
+// TestS31ActivateKeepsNewerDenies: an Activate that read the denies early and comes
+// to its end late must not bring the old list back.
+func TestS31ActivateKeepsNewerDenies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newDatabase()
+		s := open(t, db)
+		one, two := load(t, "a.yaml", small), load(t, "a.yaml", small+"# two\n")
+		if err := s.Activate(context.Background(), one); err != nil {
+			t.Fatal(err)
+		}
+		gate := make(chan struct{})
+		db.mu.Lock()
+		db.gate = gate
+		db.mu.Unlock()
+		done := make(chan error, 1)
+		go func() { done <- s.Activate(context.Background(), two) }()
+		synctest.Wait() // it has read, and hangs
+		db.mu.Lock()
+		db.gate = nil
+		db.mu.Unlock()
+		db.add(exchange.Deny{Tenant: "default", Match: map[string]string{"subject": alice}})
+		if err := s.Refresh(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if d := decideNow(t, s, ask(t, two, alice, "wiki")); d.Allowed || d.Epoch != 1 || d.Revision.Seq != 2 {
+			t.Errorf("%+v", d)
+		}
+	})
+}

@@ -54,7 +54,8 @@ func (c *compiler) compileTrusts() {
 	}
 }
 
-// trustFault places what the verifier found at the trust that it names.
+// trustFault places what the verifier found, `trust "name": field.path: …`, at the
+// field, or at the trust where that is not written.
 func (c *compiler) trustFault(err error) Fault {
 	text := err.Error()
 	best := -1
@@ -67,7 +68,18 @@ func (c *compiler) trustFault(err error) Fault {
 	if best < 0 {
 		return Fault{Message: text}
 	}
-	return at.src.fault(at.at, "%s", text)
+	where := at.at
+	if _, rest, ok := strings.Cut(text, `"`+at.key+`": `); ok {
+		field, _, _ := strings.Cut(rest, ":")
+		for _, kind := range []string{"kubernetes", "oidc", "spiffe"} {
+			if body := find(at.value, kind); body != at.value {
+				if n := find(body, strings.Split(field, ".")...); n != body {
+					where = n
+				}
+			}
+		}
+	}
+	return at.src.fault(where, "%s", text)
 }
 
 func (c *compiler) compileTrust(t named) {
