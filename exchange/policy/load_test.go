@@ -282,7 +282,7 @@ func TestCheckTrusts(t *testing.T) {
 		return faults
 	}
 	_, err := policy.Load(files("a.yaml", "trusts:\n  mine: {oidc: {issuer: https://ours.example, audiences: [c]}}\n"), policy.Options{Providers: shelf{}, CheckTrusts: check})
-	if err == nil || !strings.HasPrefix(err.Error(), `a.yaml:2:24: `) || !strings.Contains(err.Error(), "Cambio itself") {
+	if err == nil || !strings.HasPrefix(err.Error(), `a.yaml:2:25: `) || !strings.Contains(err.Error(), "Cambio itself") {
 		t.Error(err)
 	}
 }
