@@ -19,7 +19,7 @@ func Variable(key string) string {
 }
 
 // clientVariables are read by the operator's commands, not by the server.
-var clientVariables = []string{"CAMBIO_URL", "CAMBIO_TOKEN_FILE", "CAMBIO_CA_FILE", "CAMBIO_TOKEN", "CAMBIO_CONFIG", "CAMBIO_OWNER_DSN"}
+var clientVariables = []string{"CAMBIO_URL", "CAMBIO_TOKEN_FILE", "CAMBIO_CA_FILE", "CAMBIO_TOKEN", "CAMBIO_OWNER_DSN"}
 
 // serviceLinks are what Kubernetes puts into a pod beside a Service named cambio,
 // or cambio-something.

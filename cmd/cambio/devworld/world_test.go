@@ -32,7 +32,7 @@ func verify(t *testing.T, server *httptest.Server, name string, token exchange.S
 	get(t, server.URL+"/dev/"+name+"/.well-known/openid-configuration", &discovery)
 	var keys jose.JSONWebKeySet
 	get(t, discovery.JWKS, &keys)
-	signed, err := jose.ParseSigned(token.Reveal(), []jose.SignatureAlgorithm{jose.RS256})
+	signed, err := jose.ParseSignedCompact(token.Reveal(), []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}
