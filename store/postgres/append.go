@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/ledger"
@@ -108,10 +109,17 @@ func (s *Store) append(ctx context.Context, entries []ledger.Entry) ([]ledger.Re
 		batch.Queue(db.Burn, rows.burnArguments()...)
 	}
 	written := make(map[exchange.ID]struct{}, len(entries))
-	batch.Queue(db.Append, rows.eventArguments()...).Query(func(found pgx.Rows) error {
-		var id exchange.ID
-		_, err := pgx.ForEachRow(found, []any{&id}, func() error {
-			written[id] = struct{}{}
+	epochs := make(map[string]int64, 1)
+	batch.Queue(db.Append, append(rows.eventArguments(), rows.tenants)...).Query(func(found pgx.Rows) error {
+		var event pgtype.UUID
+		var tenant pgtype.Text
+		var epoch int64
+		_, err := pgx.ForEachRow(found, []any{&event, &tenant, &epoch}, func() error {
+			if event.Valid {
+				written[event.Bytes] = struct{}{}
+			} else {
+				epochs[tenant.String] = epoch
+			}
 			return nil
 		})
 		return err
@@ -119,16 +127,6 @@ func (s *Store) append(ctx context.Context, entries []ledger.Entry) ([]ledger.Re
 	if rows.intents.id.n > 0 {
 		batch.Queue(db.OpenIntents, rows.intentArguments()...)
 	}
-	epochs := make(map[string]int64, 1)
-	batch.Queue(db.Epochs, rows.tenants).Query(func(found pgx.Rows) error {
-		var tenant string
-		var epoch int64
-		_, err := pgx.ForEachRow(found, []any{&tenant, &epoch}, func() error {
-			epochs[tenant] = epoch
-			return nil
-		})
-		return err
-	})
 	// The transaction commits at the end of the pipeline: only Close knows how that
 	// went.
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {

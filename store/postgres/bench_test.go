@@ -4,10 +4,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,7 +124,7 @@ func BenchmarkAppend(b *testing.B) {
 					}
 				})
 			}
-			serverBefore, clientBefore := processors("postgres"), processors("self")
+			serverBefore, clientBefore := server.Processors().Seconds(), processors()
 			b.ResetTimer()
 			begun := time.Now()
 			var next atomic.Int64
@@ -149,38 +149,18 @@ func BenchmarkAppend(b *testing.B) {
 			n := float64(b.N)
 			b.ReportMetric(n/elapsed.Seconds(), "rows/s")
 			b.ReportMetric(n/float64(flushes.Load()), "rows/flush")
-			b.ReportMetric((processors("postgres")-serverBefore)*1e6/n, "server-cpu-us/row")
-			b.ReportMetric((processors("self")-clientBefore)*1e6/n, "client-cpu-us/row")
+			b.ReportMetric((server.Processors().Seconds()-serverBefore)*1e6/n, "server-cpu-us/row")
+			b.ReportMetric((processors()-clientBefore)*1e6/n, "client-cpu-us/row")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-// processors is the processor time in seconds that processes of a name have used;
-// of ours, for "self".
-func processors(name string) float64 {
-	var total float64
-	folders, _ := os.ReadDir("/proc")
-	for _, f := range folders {
-		if _, err := strconv.Atoi(f.Name()); err != nil {
-			continue
-		}
-		if name == "self" && f.Name() != strconv.Itoa(os.Getpid()) {
-			continue
-		}
-		b, err := os.ReadFile("/proc/" + f.Name() + "/stat")
-		if err != nil {
-			continue
-		}
-		_, after, _ := strings.Cut(string(b), ") ")
-		comm := string(b[strings.IndexByte(string(b), '(')+1 : strings.LastIndexByte(string(b), ')')])
-		fields := strings.Fields(after)
-		if (name != "self" && comm != name) || len(fields) < 13 {
-			continue
-		}
-		user, _ := strconv.ParseFloat(fields[11], 64)
-		system, _ := strconv.ParseFloat(fields[12], 64)
-		total += (user + system) / 100
+// processors is the processor time in seconds that we have used.
+func processors() float64 {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
 	}
-	return total
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
 }

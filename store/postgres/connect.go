@@ -20,10 +20,13 @@ const oldestServer = 140000
 // verifies the latter (S30): what the server's configuration says today may be
 // changed tomorrow, and a role or a database may have settings of its own.
 func prepareConnection(ctx context.Context, conn *pgx.Conn, o Options) error {
+	// Prepared statements get one plan for good: planning an append anew costs more
+	// than running it, and the server's own estimate of that is wrong for arrays.
 	// remote_apply promises more than on; whoever set it keeps it.
 	settings := fmt.Sprintf(`
 		set default_transaction_isolation = 'read committed';
 		set default_transaction_read_only = off;
+		set plan_cache_mode = force_generic_plan;
 		set statement_timeout = %d;
 		set lock_timeout = %d;
 		set idle_in_transaction_session_timeout = %d;

@@ -22,6 +22,9 @@ type rows struct {
 	intents struct{ tenant, exchange, id array }
 }
 
+// maxKept is the memory in bytes that an array keeps: a full flush of usual records.
+const maxKept = 1 << 20
+
 // pool keeps the arrays' memory from one flush to the next.
 var pool = sync.Pool{New: func() any { return newRows() }}
 
@@ -79,6 +82,9 @@ func (r *rows) release() {
 	for _, a := range append(append(r.eventArguments(), r.burnArguments()...), r.intentArguments()...) {
 		a := a.(*array)
 		a.n, a.hasNull, a.body = 0, false, a.body[:0]
+		if cap(a.body) > maxKept {
+			a.body = nil
+		}
 	}
 	r.tenants = r.tenants[:0]
 	pool.Put(r)

@@ -35,24 +35,31 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 		}
 		after = " and exchange < " + r.value([16]byte(last))
 	}
-	// Unnamed, so that it is planned for these values: whether to walk back from
-	// the newest or to look values up depends on how rare they are.
 	statement := "select id, exchange, tenant, type, at, record from cambio.events where tenant = $1 and type between 2 and 5" +
 		after + condition + " order by exchange desc limit " + strconv.Itoa(q.Limit+1)
-	found, err := s.pool.Query(ctx, statement, append([]any{pgx.QueryExecModeCacheDescribe}, r.arguments...)...)
-	if err != nil {
-		return nil, "", fmt.Errorf("listing exchanges: %w", err)
-	}
 	page := make([]ledger.Exchange, 0, min(q.Limit+1, 64))
 	var e ledger.Exchange
 	var id, of [16]byte
 	var kind int16
 	var at time.Time
-	_, err = pgx.ForEachRow(found, []any{&id, &of, &e.Tenant, &kind, &at, &e.Record}, func() error {
-		e.ID, e.Exchange, e.Type, e.At = id, of, exchange.EventType(kind), at.UnixMicro()
-		page = append(page, e)
-		e.Record = nil
-		return nil
+	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// Planned for these values: whether to walk back from the newest or to look
+		// values up depends on how rare they are.
+		if _, err := tx.Exec(ctx, "set local plan_cache_mode = force_custom_plan"); err != nil {
+			return err
+		}
+		// Unnamed: filters have too many shapes to keep each prepared.
+		found, err := tx.Query(ctx, statement, append([]any{pgx.QueryExecModeCacheDescribe}, r.arguments...)...)
+		if err != nil {
+			return err
+		}
+		_, err = pgx.ForEachRow(found, []any{&id, &of, &e.Tenant, &kind, &at, &e.Record}, func() error {
+			e.ID, e.Exchange, e.Type, e.At = id, of, exchange.EventType(kind), at.UnixMicro()
+			page = append(page, e)
+			e.Record = nil
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing exchanges: %w", err)

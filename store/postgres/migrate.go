@@ -36,7 +36,8 @@ type MigrateOptions struct {
 	// that serving needs. Empty: DefaultServiceRole. It is made if it does not
 	// exist, which takes an owner with CREATEROLE.
 	ServiceRole string
-	// ServicePassword, where set, becomes the password of the service role.
+	// ServicePassword, where set, becomes the password of the service role: of
+	// printable ASCII. The server is sent its hash.
 	ServicePassword exchange.Secret
 	// Progress is told each step in a sentence. Nil: nobody is.
 	Progress func(string)
@@ -56,6 +57,12 @@ func Migrate(ctx context.Context, ownerDSN string, o MigrateOptions) error {
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
+	}
+	verifier := ""
+	if !o.ServicePassword.IsZero() {
+		if verifier, err = scramVerifier(o.ServicePassword); err != nil {
+			return err
+		}
 	}
 	config.RuntimeParams["application_name"] = "cambio migrate"
 	config.RuntimeParams["timezone"] = "UTC"
@@ -85,7 +92,7 @@ func Migrate(ctx context.Context, ownerDSN string, o MigrateOptions) error {
 	if _, err := conn.ExecContext(ctx, "select cambio.make_partitions($1)", partitionsAhead); err != nil {
 		return fmt.Errorf("making the partitions of the months to come: %w", err)
 	}
-	return grantService(ctx, conn, o)
+	return grantService(ctx, conn, o, verifier)
 }
 
 func makeSchema(ctx context.Context, conn *sql.Conn, o MigrateOptions) error {
@@ -181,7 +188,7 @@ grant select, insert, delete on cambio.keys to %[1]s;
 grant execute on function cambio.make_partitions(integer) to %[1]s;
 `
 
-func grantService(ctx context.Context, conn *sql.Conn, o MigrateOptions) error {
+func grantService(ctx context.Context, conn *sql.Conn, o MigrateOptions, verifier string) error {
 	role := pgx.Identifier{o.ServiceRole}.Sanitize()
 	var exists bool
 	if err := conn.QueryRowContext(ctx, "select to_regrole($1) is not null", role).Scan(&exists); err != nil {
@@ -193,16 +200,9 @@ func grantService(ctx context.Context, conn *sql.Conn, o MigrateOptions) error {
 		}
 		o.Progress("created role " + o.ServiceRole)
 	}
-	if !o.ServicePassword.IsZero() {
-		// ALTER ROLE takes no parameters; format quotes on the server.
-		var statement string
-		err := conn.QueryRowContext(ctx, "select format('alter role %I password %L', $1::text, $2::text)",
-			o.ServiceRole, o.ServicePassword.Reveal()).Scan(&statement)
-		if err == nil {
-			_, err = conn.ExecContext(ctx, statement)
-		}
-		if err != nil {
-			return fmt.Errorf("setting the password of %s failed (SQLSTATE %s)", role, sqlState(err))
+	if verifier != "" {
+		if _, err := conn.ExecContext(ctx, "alter role "+role+" password '"+verifier+"'"); err != nil {
+			return fmt.Errorf("setting the password of the service role: %w", err)
 		}
 	}
 	if _, err := conn.ExecContext(ctx, fmt.Sprintf(grants, role)); err != nil {

@@ -22,8 +22,9 @@ where b.epoch = -1 or b.epoch = coalesce(d.epoch, 0)
 on conflict do nothing;
 
 -- name: Append :many
--- Writes events, and the leases that come with them, and returns the ids of the
--- events it wrote: the others are stale, or used, or a row stands in their place.
+-- Writes events, and the leases that come with them. Returns the ids of the events
+-- it wrote (the others are stale, or used, or a row stands in their place) and the
+-- epoch of each tenant asked about that ever had a deny.
 -- Deadlines, realms and hashes may be left out whole: the shorter of unnested
 -- arrays are filled with nulls. Who burnt a value is asked by a scalar subquery
 -- because that is never turned into a hash of the whole table.
@@ -61,11 +62,9 @@ with written as (
 	join written on written.id = l.event
 	on conflict do nothing
 )
-select id from written;
-
--- name: Epochs :many
--- The current deny epoch of each tenant that has one.
-select tenant, epoch from cambio.deny_epoch where tenant = any(sqlc.arg(tenants)::text[]);
+select id::uuid as event, null::text as tenant, 0::bigint as epoch from written
+union all
+select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any(sqlc.arg(asked)::text[]);
 
 -- name: PruneUsed :execrows
 -- What expired an hour ago cannot come again: its token is refused before.

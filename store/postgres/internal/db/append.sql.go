@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const Append = `-- name: Append :many
@@ -47,7 +48,9 @@ with written as (
 	join written on written.id = l.event
 	on conflict do nothing
 )
-select id from written
+select id::uuid as event, null::text as tenant, 0::bigint as epoch from written
+union all
+select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($24::text[])
 `
 
 type AppendParams struct {
@@ -74,14 +77,22 @@ type AppendParams struct {
 	LeaseIssued    []time.Time
 	LeaseExpires   []time.Time
 	LeaseStates    []int16
+	Asked          []string
 }
 
-// Writes events, and the leases that come with them, and returns the ids of the
-// events it wrote: the others are stale, or used, or a row stands in their place.
+type AppendRow struct {
+	Event  exchange.ID
+	Tenant pgtype.Text
+	Epoch  int64
+}
+
+// Writes events, and the leases that come with them. Returns the ids of the events
+// it wrote (the others are stale, or used, or a row stands in their place) and the
+// epoch of each tenant asked about that ever had a deny.
 // Deadlines, realms and hashes may be left out whole: the shorter of unnested
 // arrays are filled with nulls. Who burnt a value is asked by a scalar subquery
 // because that is never turned into a hash of the whole table.
-func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]exchange.ID, error) {
+func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]AppendRow, error) {
 	rows, err := q.db.Query(ctx, Append,
 		arg.Ids,
 		arg.Exchanges,
@@ -106,18 +117,19 @@ func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]exchange.ID, 
 		arg.LeaseIssued,
 		arg.LeaseExpires,
 		arg.LeaseStates,
+		arg.Asked,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []exchange.ID
+	var items []AppendRow
 	for rows.Next() {
-		var id exchange.ID
-		if err := rows.Scan(&id); err != nil {
+		var i AppendRow
+		if err := rows.Scan(&i.Event, &i.Tenant, &i.Epoch); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -160,31 +172,6 @@ func (q *Queries) Burn(ctx context.Context, arg BurnParams) error {
 		arg.Epochs,
 	)
 	return err
-}
-
-const Epochs = `-- name: Epochs :many
-select tenant, epoch from cambio.deny_epoch where tenant = any($1::text[])
-`
-
-// The current deny epoch of each tenant that has one.
-func (q *Queries) Epochs(ctx context.Context, tenants []string) ([]CambioDenyEpoch, error) {
-	rows, err := q.db.Query(ctx, Epochs, tenants)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []CambioDenyEpoch
-	for rows.Next() {
-		var i CambioDenyEpoch
-		if err := rows.Scan(&i.Tenant, &i.Epoch); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const Explain = `-- name: Explain :many

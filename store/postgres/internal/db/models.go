@@ -3,8 +3,3 @@
 //   sqlc v1.31.1
 
 package db
-
-type CambioDenyEpoch struct {
-	Tenant string
-	Epoch  int64
-}
