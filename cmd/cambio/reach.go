@@ -213,6 +213,11 @@ func (s *remote) refused(a answer) error {
 // readToken reads a token from a file, or from standard input for -.
 func readToken(file string, stdin io.Reader) (exchange.Secret, error) {
 	from, name := stdin, "standard input"
+	if terminal, ok := stdin.(*os.File); ok && file == "-" {
+		if info, err := terminal.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return exchange.Secret{}, usage("a token was expected on standard input, which is your terminal: pipe it in, or name its file")
+		}
+	}
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {

@@ -35,7 +35,7 @@ func (s auditService) ListExchanges(ctx context.Context, in *cambiov1.ListExchan
 	}
 	switch size := in.GetPageSize(); {
 	case size < 0:
-		return nil, invalid("page_size is negative: send 1 to 1000, or nothing for 50")
+		return nil, server.Invalid("page_size is negative: send 1 to 1000, or nothing for 50")
 	case size > 0:
 		query.Limit = min(int(size), ledger.MaxPage)
 	}
@@ -76,7 +76,7 @@ func (s auditService) GetExchange(ctx context.Context, in *cambiov1.GetExchangeR
 	caller := subjectOf(ctx)
 	id, err := exchange.ParseID(in.GetExchange())
 	if err != nil {
-		return nil, invalid("exchange: " + err.Error())
+		return nil, server.Invalid("exchange: " + err.Error())
 	}
 	if err := s.note(ctx, caller, "get exchange "+id.String()); err != nil {
 		return nil, err

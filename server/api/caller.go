@@ -124,7 +124,7 @@ func (c *recalled) Value(key any) any {
 func requestOf(ctx context.Context) exchange.Request {
 	c, facts := callerOf(ctx), server.FactsOf(ctx)
 	return exchange.Request{
-		Door: c.door, Grant: grantTokenExchange, ClientIP: facts.ClientIP,
+		Door: c.door, Grant: server.GrantTokenExchange, ClientIP: facts.ClientIP,
 		UserAgent: c.userAgent, TraceID: facts.TraceID, RequestStarted: c.started,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	expr "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 
 	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // maxFilter bounds the text of a filter, in bytes. What becomes of it has the
@@ -25,7 +26,7 @@ func parseFilter(text string) (ledger.Filter, error) {
 		return ledger.Filter{}, nil
 	}
 	if len(text) > maxFilter {
-		return ledger.Filter{}, invalid(fmt.Sprintf("filter is too long: %d bytes at most", maxFilter))
+		return ledger.Filter{}, server.Invalid(fmt.Sprintf("filter is too long: %d bytes at most", maxFilter))
 	}
 	// The parser trims what it is given; trimming here keeps its offsets ours.
 	f := &filterText{text: strings.TrimSpace(text)}
@@ -45,7 +46,7 @@ func parseFilter(text string) (ledger.Filter, error) {
 		return ledger.Filter{}, err
 	}
 	if nodes, depth := measure(root); nodes > ledger.MaxNodes || depth > ledger.MaxDepth {
-		return ledger.Filter{}, invalid(fmt.Sprintf("filter is too large: %d comparisons, AND, OR and NOT counted, and %d levels at most", ledger.MaxNodes, ledger.MaxDepth))
+		return ledger.Filter{}, server.Invalid(fmt.Sprintf("filter is too large: %d comparisons, AND, OR and NOT counted, and %d levels at most", ledger.MaxNodes, ledger.MaxDepth))
 	}
 	return ledger.Filter{Root: root}, nil
 }
@@ -61,7 +62,7 @@ type filterText struct {
 func (f *filterText) fault(offset int, format string, args ...any) error {
 	offset = min(max(offset, 0), len(f.text))
 	character := f.indent + utf8.RuneCountInString(f.text[:offset]) + 1
-	return invalid(fmt.Sprintf("filter, character %d: %s", character, fmt.Sprintf(format, args...)))
+	return server.Invalid(fmt.Sprintf("filter, character %d: %s", character, fmt.Sprintf(format, args...)))
 }
 
 func (f *filterText) at(e *expr.Expr) int { return int(f.positions[e.GetId()]) }

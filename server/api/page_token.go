@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 
 	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // pageTokens makes page tokens: the cursor, and a MAC of it with the tenant and
@@ -20,7 +21,7 @@ const pageTokenVersion = 1
 // maxPageToken bounds what is decoded, in bytes of base64.
 const maxPageToken = 256
 
-var errPageToken = invalid("page_token is not one of this list: send the next_page_token of the page before, with the same filter, or nothing to begin anew")
+var errPageToken = server.Invalid("page_token is not one of this list: send the next_page_token of the page before, with the same filter, or nothing to begin anew")
 
 func (p pageTokens) seal(cursor ledger.Cursor, tenant, filter string) string {
 	token := append([]byte{pageTokenVersion}, p.mac(cursor, tenant, filter)...)

@@ -132,7 +132,7 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 		return inner, nil // the gateway says what is wrong with it
 	}
 	if !utf8.ValidString(r.URL.Path) { // protobuf has no strings for it
-		return nil, invalid("the path is not UTF-8 text")
+		return nil, server.Invalid("the path is not UTF-8 text")
 	}
 	if err := to.checkQuery(r.URL.RawQuery); err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 	}
 	switch {
 	case !to.body && len(body) > 0:
-		return nil, invalid("this method takes no body: use query parameters")
+		return nil, server.Invalid("this method takes no body: use query parameters")
 	case to.body:
 		if !isJSON(r.Header["Content-Type"]) {
 			return nil, exchange.Fault(exchange.KindUnsupportedMedia, "the body must be application/json, and say so in Content-Type", nil)
@@ -157,18 +157,18 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 func (to *route) checkQuery(raw string) error {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return invalid("the query is not form-encoded")
+		return server.Invalid("the query is not form-encoded")
 	}
 	for name, given := range values {
 		switch {
 		case !slices.Contains(to.query, name) && len(to.query) == 0:
-			return invalid("this method takes no query parameters")
+			return server.Invalid("this method takes no query parameters")
 		case !slices.Contains(to.query, name):
-			return invalid("an unknown query parameter: this method takes " + strings.Join(to.query, ", "))
+			return server.Invalid("an unknown query parameter: this method takes " + strings.Join(to.query, ", "))
 		case len(given) > 1:
-			return invalid(name + " came twice: send it once")
+			return server.Invalid(name + " came twice: send it once")
 		case !utf8.ValidString(given[0]):
-			return invalid(name + " is not UTF-8 text")
+			return server.Invalid(name + " is not UTF-8 text")
 		}
 	}
 	return nil
@@ -200,7 +200,7 @@ func newGateway() *runtime.ServeMux {
 		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
 			var routing *runtime.HTTPStatusError
 			if errors.As(err, &routing) { // a path with a broken escape
-				writeFailure(w, failureOf(invalid("the path is not well-formed")))
+				writeFailure(w, failureOf(server.Invalid("the path is not well-formed")))
 				return
 			}
 			writeFailure(w, failureOfStatus(status.Convert(err)))
@@ -210,7 +210,7 @@ func newGateway() *runtime.ServeMux {
 			case http.StatusMethodNotAllowed:
 				writeFailure(w, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes another method", nil)))
 			case http.StatusBadRequest:
-				writeFailure(w, failureOf(invalid("the path is not well-formed")))
+				writeFailure(w, failureOf(server.Invalid("the path is not well-formed")))
 			default:
 				writeFailure(w, failureOf(exchange.Fault(exchange.KindNotFound, "there is nothing at this path", nil)))
 			}

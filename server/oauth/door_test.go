@@ -55,7 +55,7 @@ func (b *bureau) Exchange(ctx context.Context, r exchange.Request) (exchange.Rec
 	b.seen = append(b.seen, r)
 	b.mu.Unlock()
 	switch {
-	case r.Door != "oauth" || r.Grant != oauth.GrantTokenExchange:
+	case r.Door != "oauth" || r.Grant != server.GrantTokenExchange:
 		b.t.Errorf("door %q, grant %q", r.Door, r.Grant)
 	case r.SubjectToken.IsZero() || r.SubjectToken.Type == "":
 		b.t.Error("an exchange without a subject token")
@@ -220,7 +220,7 @@ func (d *door) ask(pairs ...string) answer {
 
 func with(pairs ...string) string {
 	form := url.Values{
-		"grant_type": {oauth.GrantTokenExchange}, "subject_token": {subject}, "subject_token_type": {jwtType},
+		"grant_type": {server.GrantTokenExchange}, "subject_token": {subject}, "subject_token_type": {jwtType},
 		"audience": {"github-mcp"},
 	}
 	touched := map[string]bool{}

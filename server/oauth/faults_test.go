@@ -18,12 +18,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cambio-sts/cambio/server"
 	"github.com/cambio-sts/cambio/server/oauth"
 )
 
 func TestBadInput(t *testing.T) {
 	const ok, form = "", "application/x-www-form-urlencoded"
-	grant := "grant_type=" + oauth.GrantTokenExchange
+	grant := "grant_type=" + server.GrantTokenExchange
 	for name, c := range map[string]struct {
 		body, media string
 		status      int
@@ -62,7 +63,7 @@ func TestBadInput(t *testing.T) {
 		"lifetime of Arabic digits":   {with("requested_lifetime", "٦٠"), form, 400, "invalid_request"},
 		"lifetime past a year":        {with("requested_lifetime", "31622401"), form, 400, "invalid_request"},
 		"lifetime past counting":      {with("requested_lifetime", strings.Repeat("9", 40)), form, 400, "invalid_request"},
-		"other case":                  {"Grant_Type=" + oauth.GrantTokenExchange, form, 400, "invalid_request"},
+		"other case":                  {"Grant_Type=" + server.GrantTokenExchange, form, 400, "invalid_request"},
 		"subject token in other case": {grant + "&SUBJECT_TOKEN=" + subject + "&subject_token_type=" + jwtType, form, 400, "invalid_request"},
 		"JSON member in an array":     {grant + "&subject_token[]=" + subject + "&subject_token_type=" + jwtType, form, 400, "invalid_request"},
 		"64 kB and one":               {with("subject_token", strings.Repeat(".", 65536)), form, 413, "invalid_request"},
@@ -101,7 +102,7 @@ func TestMultipartIsRefused(t *testing.T) {
 	d := openDoor(t)
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
-	for name, value := range map[string]string{"grant_type": oauth.GrantTokenExchange, "subject_token": subject, "subject_token_type": jwtType} {
+	for name, value := range map[string]string{"grant_type": server.GrantTokenExchange, "subject_token": subject, "subject_token_type": jwtType} {
 		if err := w.WriteField(name, value); err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // maxParameters bounds the members of a form; a token exchange knows sixteen.
@@ -86,8 +86,6 @@ func parameterOf(name string) parameter {
 	return unknown
 }
 
-func invalid(advice string) error { return exchange.Fault(exchange.KindInvalidRequest, advice, nil) }
-
 // parseForm reads application/x-www-form-urlencoded (WHATWG URL §5.1, with every
 // leniency taken out).
 func parseForm(body string) (*form, error) {
@@ -105,20 +103,20 @@ func parseForm(body string) (*form, error) {
 			continue
 		}
 		if count++; count > maxParameters {
-			return nil, invalid("too many parameters: send 64 at most")
+			return nil, server.Invalid("too many parameters: send 64 at most")
 		}
 		rawName, rawValue, _ := strings.Cut(pair, "=")
 		name, ok := decode(rawName)
 		if !ok {
-			return nil, invalid("a parameter's name is not form-encoded UTF-8 text")
+			return nil, server.Invalid("a parameter's name is not form-encoded UTF-8 text")
 		}
 		value, ok := decode(rawValue)
 		known := parameterOf(name)
 		switch {
 		case !ok && known == unknown:
-			return nil, invalid("a parameter's value is not form-encoded UTF-8 text without control characters")
+			return nil, server.Invalid("a parameter's value is not form-encoded UTF-8 text without control characters")
 		case !ok:
-			return nil, invalid("the value of " + name + " is not form-encoded UTF-8 text without control characters")
+			return nil, server.Invalid("the value of " + name + " is not form-encoded UTF-8 text without control characters")
 		case known == audience:
 			f.audiences = appendGiven(f.audiences, value)
 		case known == resource:
@@ -126,12 +124,12 @@ func parseForm(body string) (*form, error) {
 		case known == unknown:
 			for _, s := range strangers {
 				if s == name {
-					return nil, invalid("a parameter came twice: send each once, save resource and audience")
+					return nil, server.Invalid("a parameter came twice: send each once, save resource and audience")
 				}
 			}
 			strangers = append(strangers, name)
 		case seen[known]:
-			return nil, invalid(name + " came twice: send it once")
+			return nil, server.Invalid(name + " came twice: send it once")
 		default:
 			seen[known] = true
 			f.values[known] = value

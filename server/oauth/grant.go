@@ -8,6 +8,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // session carries one request through fosite, which hands its own handlers no
@@ -37,7 +38,7 @@ type tokenExchange struct{ exchanger Exchanger }
 
 // CanHandleTokenEndpointRequest takes the one grant.
 func (*tokenExchange) CanHandleTokenEndpointRequest(_ context.Context, r fosite.AccessRequester) bool {
-	return r.GetGrantTypes().ExactOne(GrantTokenExchange)
+	return r.GetGrantTypes().ExactOne(server.GrantTokenExchange)
 }
 
 // CanSkipClientAuth lets a request through that presents nothing; whether its

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // metadata is RFC 8414 §2 and OpenID Connect Discovery 1.0 §3 in one document. It
@@ -31,7 +32,7 @@ func (h *Handler) metadata() []byte {
 		AuthorizationEndpoint: h.Issuer + authorizePath,
 		TokenEndpoint:         h.Issuer + tokenPath,
 		JWKS:                  h.Issuer + jwksPath,
-		GrantTypes:            []string{GrantTokenExchange},
+		GrantTypes:            []string{server.GrantTokenExchange},
 		ResponseTypes:         []string{"code"},
 		ChallengeMethods:      []string{"S256"},
 		AuthMethods:           []string{"none"},

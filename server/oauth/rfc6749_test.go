@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/cambio-sts/cambio/exchange"
-	"github.com/cambio-sts/cambio/server/oauth"
+	"github.com/cambio-sts/cambio/server"
 )
 
 func TestRFC6749Section3_2OnlyPOST(t *testing.T) {
@@ -41,7 +41,7 @@ func TestRFC6749Section3_2RepeatedParametersAreRefused(t *testing.T) {
 			d := openDoor(t)
 			body := "subject_token_type=" + jwtType
 			if name != "grant_type" {
-				body = "grant_type=" + oauth.GrantTokenExchange
+				body = "grant_type=" + server.GrantTokenExchange
 			}
 			d.send(body+"&"+name+twice).wantFailure(t, http.StatusBadRequest, "invalid_request")
 			d.bureau.none()
@@ -68,7 +68,7 @@ func TestRFC6749Section3_2EmptyParametersAreLeftOut(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	d = openDoor(t)
-	d.send("grant_type="+oauth.GrantTokenExchange+"&subject_token=&subject_token_type="+jwtType).wantFailure(t, http.StatusBadRequest, "invalid_request")
+	d.send("grant_type="+server.GrantTokenExchange+"&subject_token=&subject_token_type="+jwtType).wantFailure(t, http.StatusBadRequest, "invalid_request")
 	d.send("grant_type=&subject_token="+subject).wantFailure(t, http.StatusBadRequest, "invalid_request")
 }
 
@@ -111,8 +111,8 @@ func TestRFC6749Section5_1AnswersAreNotKept(t *testing.T) {
 func TestRFC6749Section5_2UnknownGrant(t *testing.T) {
 	for _, grant := range []string{
 		"authorization_code", "password", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer",
-		oauth.GrantTokenExchange + " ", " " + oauth.GrantTokenExchange, oauth.GrantTokenExchange + " " + oauth.GrantTokenExchange,
-		"client_credentials " + oauth.GrantTokenExchange, strings.ToUpper(oauth.GrantTokenExchange), "é",
+		server.GrantTokenExchange + " ", " " + server.GrantTokenExchange, server.GrantTokenExchange + " " + server.GrantTokenExchange,
+		"client_credentials " + server.GrantTokenExchange, strings.ToUpper(server.GrantTokenExchange), "é",
 	} {
 		d := openDoor(t)
 		d.ask("grant_type", grant).wantFailure(t, http.StatusBadRequest, "unsupported_grant_type")

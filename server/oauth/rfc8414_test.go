@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cambio-sts/cambio/server"
 	"github.com/cambio-sts/cambio/server/oauth"
 )
 
@@ -41,7 +42,7 @@ func TestRFC8414Section2Metadata(t *testing.T) {
 			t.Errorf("issuer %v", a.body["issuer"])
 		}
 		for name, want := range map[string][]string{
-			"grant_types_supported":                 {oauth.GrantTokenExchange},
+			"grant_types_supported":                 {server.GrantTokenExchange},
 			"response_types_supported":              {"code"},
 			"code_challenge_methods_supported":      {"S256"},
 			"token_endpoint_auth_methods_supported": {"none"},

@@ -35,16 +35,16 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) (*session, er
 		return nil, err
 	}
 	switch f.get(grantType) {
-	case GrantTokenExchange:
+	case server.GrantTokenExchange:
 	case "":
-		return nil, invalid("grant_type is missing: say " + GrantTokenExchange)
+		return nil, server.Invalid("grant_type is missing: say " + server.GrantTokenExchange)
 	default: // two of them, too: fosite would split at the space
-		return nil, exchange.Fault(exchange.KindUnsupportedGrant, "grant_type must be "+GrantTokenExchange, nil)
+		return nil, exchange.Fault(exchange.KindUnsupportedGrant, "grant_type must be "+server.GrantTokenExchange, nil)
 	}
 	// fosite is shown the grant type and nothing else. It needs no more, keeps what
 	// it is shown, splits one audience at its spaces and compares every scope with
 	// every other.
-	r.PostForm = url.Values{"grant_type": {GrantTokenExchange}}
+	r.PostForm = url.Values{"grant_type": {server.GrantTokenExchange}}
 	r.Form = r.PostForm
 	s := &session{http: r, form: f, now: now}
 	ctx := r.Context()
@@ -63,7 +63,7 @@ func (h *Handler) readForm(w http.ResponseWriter, r *http.Request) (*form, error
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, exchange.Fault(exchange.KindMethodNotAllowed, "send POST", nil)
 	case r.URL.RawQuery != "":
-		return nil, invalid("parameters belong in the body: what stands in the URL ends up in logs")
+		return nil, server.Invalid("parameters belong in the body: what stands in the URL ends up in logs")
 	case !isForm(r.Header):
 		return nil, exchange.Fault(exchange.KindUnsupportedMedia, "send the content type "+mediaForm, nil)
 	}
