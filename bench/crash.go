@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	crashTokens = 40_000
+	crashTokens = 90_000
 	crashKills  = 3 // of each
 	crashTime   = 3 * time.Second
 )
