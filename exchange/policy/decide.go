@@ -78,7 +78,7 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 	case got.rule == nil:
 		return refuse(exchange.KindInvalidTarget, adviceTarget, "no allow rule matches this subject, these actors and this target")
 	}
-	d.Rule = got.rule.name
+	d.Rule, d.RuleHash = got.rule.name, got.rule.hash
 	switch got.kind {
 	case exchange.KindInternal:
 	case exchange.KindInvalidRequest:

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -375,5 +376,36 @@ func TestDescribe(t *testing.T) {
 	}
 	if _, err := policy.Describe(r, alice, map[string][]string{"gruops": {"x"}}); err == nil || !strings.Contains(err.Error(), `did you mean "groups"?`) {
 		t.Error(err)
+	}
+}
+
+// The rule's hash changes with the rule and with nothing else, so that an edit
+// elsewhere does not throw away every cached credential (S23).
+func TestS23RuleHashFollowsTheRule(t *testing.T) {
+	const text = `
+trusts: {prod: {kubernetes: {issuer: https://k.example, audiences: [cambio], clientless: true}}}
+targets: {github-mcp: {mcp: {resource: https://mcp.example/github, scopes: [tools.read]}}}
+allow:
+  - {name: one, subjects: [{trust: prod, namespace: a}], targets: [github-mcp], max_ttl: %s}
+  - {name: two, subjects: [{trust: prod, namespace: %s}], targets: [github-mcp]}
+`
+	hash := func(ttl, other string) [32]byte {
+		r := load(t, "p.yaml", fmt.Sprintf(text, ttl, other))
+		s, err := policy.Describe(r, "k8s:prod:a:x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Expires = time.Unix(1<<33, 0)
+		d := r.Decide(exchange.Question{Tenant: "default", Subject: s, Audiences: []string{"github-mcp"}, Now: time.Unix(1<<31, 0)})
+		if !d.Allowed || d.RuleHash == [32]byte{} {
+			t.Fatalf("decision %+v", d)
+		}
+		return d.RuleHash
+	}
+	if hash("1h", "b") != hash("1h", "c") {
+		t.Error("another rule's edit changed the hash")
+	}
+	if hash("1h", "b") == hash("30m", "b") {
+		t.Error("the rule's own edit did not")
 	}
 }

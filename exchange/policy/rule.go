@@ -36,6 +36,7 @@ type rule struct {
 	when          *condition // nil: always
 	literalScopes []string   // those of scopes that are no patterns: what a target without scopes of its own is given
 	explanation   string     // for the ledger, when the rule allows
+	hash          [32]byte   // of the rule as written: what it shaped is not reused under another (S23)
 }
 
 // clause is a conjunction over attributes.
@@ -122,6 +123,7 @@ func (c *compiler) compileRule(item listed, deny bool, conditions map[string]com
 		}
 	}
 	r.explanation = "allowed by rule " + strconv.Quote(r.name)
+	r.hash = hashOf([]string{c.Tenant, item.node.String()})
 	if f.When.at != nil {
 		r.when = item.compileWhen(f.When, conditions)
 	}
