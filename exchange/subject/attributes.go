@@ -63,14 +63,16 @@ func compilePath(path string) (jp.Expr, error) {
 func (t *trust) mapClaims(all map[string]any, into exchange.Attributes) error {
 	for _, m := range t.mapped {
 		var values []string
+		present := false
 		for _, found := range m.path.Get(all) {
+			present = present || found != nil
 			var err error
 			if values, err = appendValues(values, found); err != nil {
 				return exchange.Fault(exchange.KindInvalidSubject, "a claim of the token has values that cannot be used here", fmt.Errorf("attribute %s: %w", m.attribute, err))
 			}
 		}
 		delete(into, m.attribute)
-		if len(values) > 0 {
+		if present { // an empty array is an attribute without values, and no missing claim (S14)
 			slices.Sort(values) // paths with wildcards find members in any order
 			into[m.attribute] = slices.Compact(values)
 		}

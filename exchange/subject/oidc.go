@@ -18,11 +18,12 @@ func (t *trust) oidc(c claims, s *exchange.Subject) error {
 		s.Attributes["azp"] = []string{c.party}
 	}
 	if _, mapped := t.Claims["groups"]; !mapped {
-		groups, err := appendValues(nil, c.all["groups"])
+		claim := c.all["groups"]
+		groups, err := appendValues(nil, claim)
 		if err != nil {
 			return exchange.Fault(exchange.KindInvalidSubject, `the token's "groups" must be an array of strings`, err)
 		}
-		if len(groups) > 0 {
+		if claim != nil { // of no group is not the same as not said: a missing claim matches a deny (S14)
 			s.Attributes["groups"] = groups
 		}
 	}

@@ -2,6 +2,7 @@ package subject_test
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -375,5 +376,29 @@ func TestS3NamesAreEscaped(t *testing.T) {
 		if s := b.accepts(signers["ES256"].token(person(map[string]any{"sub": sub}))); s.Name != want || s.ID != sub {
 			t.Errorf("%q is %s, want %s", sub, s.Name, want)
 		}
+	}
+}
+
+// An attribute that the token gives without values is there: only a claim that is
+// missing counts against its bearer in a deny.
+func TestS14EmptyClaimIsNotMissing(t *testing.T) {
+	b, signers := twins(t, func(tr *exchange.Trust) { tr.Claims = map[string]string{"team": "$.team"} })
+	var null any = json.RawMessage("null")
+	for name, c := range map[string]struct {
+		claims  map[string]any
+		present bool
+	}{
+		"empty arrays": {map[string]any{"groups": []string{}, "team": []string{}}, true},
+		"null":         {map[string]any{"groups": null, "team": null}, false},
+		"left out":     {map[string]any{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := b.accepts(signers["ES256"].token(person(c.claims)))
+			for _, attribute := range []string{"groups", "team"} {
+				if values, present := s.Attributes[attribute]; present != c.present || len(values) != 0 {
+					t.Errorf("%s: %v, present %v", attribute, values, present)
+				}
+			}
+		})
 	}
 }
