@@ -384,7 +384,7 @@ func TestDescribe(t *testing.T) {
 func TestS23RuleHashFollowsTheRule(t *testing.T) {
 	const text = `
 trusts: {prod: {kubernetes: {issuer: https://k.example, audiences: [cambio], clientless: true}}}
-targets: {github-mcp: {mcp: {resource: https://mcp.example/github, scopes: [tools.read]}}}
+targets: {github-mcp: {paper: {resource: https://mcp.example/github, scopes: [tools.read]}}}
 allow:
   - {name: one, subjects: [{trust: prod, namespace: a}], targets: [github-mcp], max_ttl: %s}
   - {name: two, subjects: [{trust: prod, namespace: %s}], targets: [github-mcp]}

@@ -96,7 +96,7 @@ func (s *Set) Activate(ctx context.Context, r *Revision) error {
 	if err := s.o.OnActivate(r); err != nil {
 		return errors.Join(fmt.Errorf("handing the trusts to the verifier: %w", err), s.back(old))
 	}
-	next, err := s.enter(ctx, r)
+	next, err := s.enter(ctx, r, old)
 	if err != nil {
 		return errors.Join(err, s.back(old))
 	}
@@ -121,7 +121,11 @@ func (s *Set) back(old *pinned) error {
 }
 
 // enter takes the revision's place in the order and reads what goes with it.
-func (s *Set) enter(ctx context.Context, r *Revision) (*pinned, error) {
+func (s *Set) enter(ctx context.Context, r *Revision, old *pinned) (*pinned, error) {
+	replaces := ""
+	if old != nil {
+		replaces = old.revision.hash
+	}
 	now := s.o.Now()
 	id, err := exchange.NewID(now, s.o.Random)
 	if err != nil {
@@ -131,7 +135,7 @@ func (s *Set) enter(ctx context.Context, r *Revision) (*pinned, error) {
 		Exchange: id.String(), Type: exchange.EventPolicyLoaded.String(), At: exchange.FormatTime(now), Tenant: r.tenant, Revision: r.hash,
 	}}
 	p := &pinned{revision: r}
-	if p.seq, err = s.o.State.LoadRevision(ctx, r.tenant, r.hash, event); err != nil {
+	if p.seq, err = s.o.State.LoadRevision(ctx, r.tenant, r.hash, replaces, event); err != nil {
 		return nil, fmt.Errorf("recording that the policy was loaded: %w", err)
 	}
 	if err := s.read(ctx, p); err != nil {
@@ -183,7 +187,7 @@ func (s *Set) fit(p *pinned) error {
 	}
 	if !p.since.IsZero() && now.Sub(p.since) > maxLag {
 		return fmt.Errorf("the policy loaded here is number %d and number %d has been in force for %s: load the newest files here too "+
-			"(a policy that was in force before keeps its old number: to go back to it, change it, if only by a comment)",
+			"(files that were in force before keep their old number at a start: to go back to them, change them, if only by a comment)",
 			p.seq, p.newest, now.Sub(p.since).Round(time.Second))
 	}
 	return nil

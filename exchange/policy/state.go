@@ -11,9 +11,14 @@ import (
 // implements it.
 type State interface {
 	// LoadRevision records that this replica has loaded the revision and returns
-	// its place in the order; a hash seen before keeps its old place (S21). event
-	// is written with it when the hash is new.
-	LoadRevision(ctx context.Context, tenant, hash string, event exchange.Event) (seq int64, err error)
+	// its place in the order. event is written with a new place.
+	//
+	// A hash seen before keeps the newest place that it has (S21): a replica that
+	// starts with old files must not make them new. The exception is a change of
+	// mind under a running replica: where replaces, the hash that this replica had
+	// in force until now (empty at a start), is the newest of all, the files were
+	// changed back on purpose, and the hash gets a new place.
+	LoadRevision(ctx context.Context, tenant, hash, replaces string, event exchange.Event) (seq int64, err error)
 	// NewestRevision returns the greatest place and when it was loaded, by the
 	// database's clock, with that clock's present time.
 	NewestRevision(ctx context.Context, tenant string) (seq int64, hash string, loaded, now time.Time, err error)

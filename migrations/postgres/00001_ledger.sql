@@ -250,9 +250,9 @@ create table cambio.revisions (
 	seq bigint not null check (seq > 0),
 	hash text collate "C" not null,
 	loaded timestamptz not null default now(),
-	primary key (tenant, seq),
-	unique (tenant, hash)
+	primary key (tenant, seq)
 );
+create index revisions_hash on cambio.revisions (tenant, hash, seq); -- a hash may have several places
 
 -- Signing keys, both halves sealed (S4). One issuer serves every tenant, so there
 -- is no tenant here.

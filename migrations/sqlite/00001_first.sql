@@ -175,9 +175,9 @@ create table revisions (
   seq    integer not null check (seq > 0),
   hash   text    not null check (hash <> ''),
   loaded integer not null,
-  primary key (tenant, seq),
-  unique (tenant, hash)
+  primary key (tenant, seq)
 ) strict, without rowid;
+create index revisions_hash on revisions (tenant, hash, seq); -- a hash may have several places
 
 -- Signing keys, sealed (S4); seq is the order in which they came.
 create table keys (

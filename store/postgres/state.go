@@ -18,22 +18,20 @@ import (
 const revisionLock = 7165064744911531011
 
 // LoadRevision gives a hash its place in the order of revisions, and writes the
-// event where the hash is new (S21).
-func (s *Store) LoadRevision(ctx context.Context, tenant, hash string, event exchange.Event) (int64, error) {
-	seq, err := s.queries.RevisionOf(ctx, tenant, hash)
-	if err == nil {
-		return seq, nil
-	}
-	if !errors.Is(err, pgx.ErrNoRows) {
-		return 0, fmt.Errorf("looking for the revision: %w", err)
-	}
+// event where the place is new (S21).
+func (s *Store) LoadRevision(ctx context.Context, tenant, hash, replaces string, event exchange.Event) (seq int64, err error) {
 	err = s.inTransaction(ctx, func(q *db.Queries) error {
 		if err := q.OrderRevisions(ctx, revisionLock); err != nil {
 			return err
 		}
-		// Another replica may have been first.
-		if seq, err = q.RevisionOf(ctx, tenant, hash); !errors.Is(err, pgx.ErrNoRows) {
+		newest, err := q.NewestRevision(ctx, tenant)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
+		}
+		if newest.Hash == hash || newest.Hash != replaces || replaces == "" {
+			if seq, err = q.RevisionOf(ctx, tenant, hash); !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
 		}
 		if seq, err = q.AddRevision(ctx, tenant, hash); err != nil {
 			return err

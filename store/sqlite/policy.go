@@ -13,20 +13,20 @@ import (
 )
 
 // LoadRevision implements policy.State.
-func (s *Store) LoadRevision(ctx context.Context, tenant, hash string, event exchange.Event) (seq int64, err error) {
-	// Most loads are of a revision that is known: those need not write.
-	seq, err = s.read.RevisionOf(ctx, db.RevisionOfParams{Tenant: tenant, Hash: hash})
-	if err == nil {
-		return seq, nil
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("reading the policy revisions: %w", err)
-	}
+func (s *Store) LoadRevision(ctx context.Context, tenant, hash, replaces string, event exchange.Event) (seq int64, err error) {
 	err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
-		var err error
-		seq, err = q.RevisionOf(ctx, db.RevisionOfParams{Tenant: tenant, Hash: hash})
-		if !errors.Is(err, sql.ErrNoRows) {
+		var newest string
+		r, err := q.NewestRevision(ctx, db.NewestRevisionParams{Tenant: tenant})
+		switch {
+		case err == nil:
+			newest = r.Hash
+		case !errors.Is(err, sql.ErrNoRows):
 			return err
+		}
+		if newest == hash || newest != replaces || replaces == "" {
+			if seq, err = q.RevisionOf(ctx, db.RevisionOfParams{Tenant: tenant, Hash: hash}); !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
 		}
 		if seq, err = q.AddRevision(ctx, db.AddRevisionParams{Tenant: tenant, Hash: hash}); err != nil {
 			return err

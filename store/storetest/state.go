@@ -172,13 +172,17 @@ func testKeys(t *testing.T, w *world) {
 }
 
 func testRevisions(t *testing.T, w *world) {
-	load := func(w *world, tenant, hash string, want int64) {
+	replace := func(w *world, tenant, hash, replaces string, want int64) {
 		w.t.Helper()
 		event := w.note(tenant, exchange.EventPolicyLoaded)
-		seq, err := w.s.LoadRevision(w.ctx(), tenant, hash, event)
+		seq, err := w.s.LoadRevision(w.ctx(), tenant, hash, replaces, event)
 		if err != nil || seq != want {
-			w.t.Errorf("%s is at %d (%v), want %d", hash, seq, err, want)
+			w.t.Errorf("%s after %q is at %d (%v), want %d", hash, replaces, seq, err, want)
 		}
+	}
+	load := func(w *world, tenant, hash string, want int64) {
+		w.t.Helper()
+		replace(w, tenant, hash, "", want)
 	}
 	newest := func(tenant, wantHash string, wantSeq int64) {
 		t.Helper()
@@ -202,11 +206,21 @@ func testRevisions(t *testing.T, w *world) {
 	newest("north", "bb", 1)
 	newest("default", "bb", 2)
 
+	// Changed back under a replica that had the newest: on purpose, so new.
+	replace(w, "default", "aa", "zz", 1) // that replica was behind
+	replace(w, "default", "aa", "bb", 3)
+	newest("default", "aa", 3)
+	replace(w, "default", "aa", "bb", 3) // the next replica follows
+	replace(w, "default", "bb", "cc", 2) // one that was behind does not bring the old back
+	load(w, "default", "aa", 3)          // a start finds the newest place
+	load(w, "default", "bb", 2)
+	newest("default", "aa", 3)
+
 	t.Run("one event for a new one", func(t *testing.T) {
 		w := w.in(t)
 		first, again := w.note("default", exchange.EventPolicyLoaded), w.note("default", exchange.EventPolicyLoaded)
 		for _, e := range []exchange.Event{first, again} {
-			if _, err := w.s.LoadRevision(w.ctx(), "default", "cc", e); err != nil {
+			if _, err := w.s.LoadRevision(w.ctx(), "default", "cc", "", e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -222,7 +236,7 @@ func testRevisions(t *testing.T, w *world) {
 			group.Go(func() {
 				var err error
 				hash := fmt.Sprintf("race-%d", i%4)
-				places[i], err = w.s.LoadRevision(w.ctx(), "racing", hash, w.note("racing", exchange.EventPolicyLoaded))
+				places[i], err = w.s.LoadRevision(w.ctx(), "racing", hash, "", w.note("racing", exchange.EventPolicyLoaded))
 				if err != nil {
 					t.Error(err)
 				}
@@ -244,10 +258,10 @@ func testRevisions(t *testing.T, w *world) {
 	})
 	t.Run("an event that cannot be stored", func(t *testing.T) {
 		w := w.in(t)
-		if _, err := w.s.LoadRevision(w.ctx(), "default", "dd", exchange.Event{}); err == nil {
+		if _, err := w.s.LoadRevision(w.ctx(), "default", "dd", "", exchange.Event{}); err == nil {
 			t.Error("loaded without an event")
 		}
-		load(w, "default", "ee", 4)
+		load(w, "default", "ee", 5)
 	})
 }
 

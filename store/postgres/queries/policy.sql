@@ -2,7 +2,7 @@
 select pg_advisory_xact_lock(sqlc.arg(key)::bigint);
 
 -- name: RevisionOf :one
-select seq from cambio.revisions where tenant = sqlc.arg(tenant) and hash = sqlc.arg(hash);
+select seq from cambio.revisions where tenant = sqlc.arg(tenant) and hash = sqlc.arg(hash) order by seq desc limit 1;
 
 -- name: AddRevision :one
 insert into cambio.revisions (tenant, seq, hash, loaded)

@@ -1,5 +1,5 @@
 -- name: RevisionOf :one
-select seq from revisions where tenant = ? and hash = ?;
+select seq from revisions where tenant = ? and hash = ? order by seq desc limit 1;
 
 -- name: AddRevision :one
 insert into revisions (tenant, seq, hash, loaded)

@@ -218,7 +218,7 @@ func (q *Queries) RemoveDeny(ctx context.Context, tenant string, iD exchange.ID)
 }
 
 const RevisionOf = `-- name: RevisionOf :one
-select seq from cambio.revisions where tenant = $1 and hash = $2
+select seq from cambio.revisions where tenant = $1 and hash = $2 order by seq desc limit 1
 `
 
 func (q *Queries) RevisionOf(ctx context.Context, tenant string, hash string) (int64, error) {

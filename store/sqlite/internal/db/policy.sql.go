@@ -197,7 +197,7 @@ func (q *Queries) RemoveDeny(ctx context.Context, arg RemoveDenyParams) (int64, 
 }
 
 const revisionOf = `-- name: RevisionOf :one
-select seq from revisions where tenant = ? and hash = ?
+select seq from revisions where tenant = ? and hash = ? order by seq desc limit 1
 `
 
 type RevisionOfParams struct {
