@@ -119,7 +119,9 @@ func runChild(t *testing.T, p plan) (stdout string, killed bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), "KILLPOINT="+string(text))
+	// A race-enabled binary waits a second at its end for late reports; a child that
+	// lives for milliseconds has none.
+	cmd.Env = append(os.Environ(), "KILLPOINT="+string(text), "GORACE=atexit_sleep_ms=0")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
