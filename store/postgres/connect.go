@@ -22,11 +22,13 @@ const oldestServer = 140000
 func prepareConnection(ctx context.Context, conn *pgx.Conn, o Options) error {
 	// Prepared statements get one plan for good: planning an append anew costs more
 	// than running it, and the server's own estimate of that is wrong for arrays.
+	// Nothing here runs long enough to be worth compiling.
 	// remote_apply promises more than on; whoever set it keeps it.
 	settings := fmt.Sprintf(`
 		set default_transaction_isolation = 'read committed';
 		set default_transaction_read_only = off;
 		set plan_cache_mode = force_generic_plan;
+		set jit = off;
 		set statement_timeout = %d;
 		set lock_timeout = %d;
 		set idle_in_transaction_session_timeout = %d;

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -44,8 +45,9 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 	var at time.Time
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		// Planned for these values: whether to walk back from the newest or to look
-		// values up depends on how rare they are.
-		if _, err := tx.Exec(ctx, "set local plan_cache_mode = force_custom_plan"); err != nil {
+		// values up depends on how rare they are. Never by reading the whole table:
+		// the planner thinks too little of bloom summaries, and prefers that.
+		if _, err := tx.Exec(ctx, "select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true)"); err != nil {
 			return err
 		}
 		// Unnamed: filters have too many shapes to keep each prepared.
@@ -61,6 +63,9 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 		})
 		return err
 	})
+	if sqlState(err) == "57014" && ctx.Err() == nil { // statement_timeout
+		return nil, "", exchange.Fault(exchange.KindUnavailable, "the search took too long: narrow it by time, subject or target", err)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("listing exchanges: %w", err)
 	}
@@ -82,9 +87,9 @@ var members = map[ledger.Field]struct{ name, fact string }{
 	ledger.FieldProvider:   {"provider", ""},
 	ledger.FieldOutcome:    {"outcome", ""},
 	ledger.FieldErrorKind:  {"error_kind", ""},
-	ledger.FieldRule:       {"rule", ""},
+	ledger.FieldRule:       {"rule", "rule"},
 	ledger.FieldRevision:   {"revision", ""},
-	ledger.FieldClientIP:   {"client_ip", ""},
+	ledger.FieldClientIP:   {"client_ip", "client_ip"},
 	ledger.FieldCredential: {"credential", "credential"},
 	ledger.FieldHandle:     {"handle", "handle"},
 	ledger.FieldReason:     {"reason", ""},
@@ -164,7 +169,13 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 		if !compares {
 			return "", errors.New("a time cannot be contained: compare it")
 		}
-		return "(at " + operator + " " + r.value(time.UnixMicro(n.Value.Time)) + ")", nil
+		condition := "at " + operator + " " + r.value(time.UnixMicro(n.Value.Time))
+		if n.Op == ledger.OpLt || n.Op == ledger.OpLe {
+			// An outcome comes after its exchange began, by the second or (when it was
+			// abandoned) much later; a day allows for clocks. So the walk can begin there.
+			condition += " and exchange < " + r.value(firstID(time.UnixMicro(n.Value.Time).Add(24*time.Hour)))
+		}
+		return "(" + condition + ")", nil
 	case ledger.FieldExchange:
 		if id, err := exchange.ParseID(n.Value.Text); err == nil && compares {
 			return "(exchange " + operator + " " + r.value([16]byte(id)) + ")", nil
@@ -187,10 +198,21 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 	condition := r.textual(member, operator, n.Value.Text)
 	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" && strings.HasSuffix(condition, "::text)") {
 		hash := "hashtextextended(" + r.value(n.Value.Text) + "::text, 0)"
-		// Not null even where the hash is: the second part is false then.
-		condition = "((facts)." + m.fact + " = " + hash + " and " + condition + ")"
+		// Not null even where the hash is: the second part is false then. It is a case
+		// so that the planner does not take it for as rare as the hash, and the two
+		// together for rarer than they are.
+		condition = "((facts)." + m.fact + " = " + hash + " and case when " + condition + " then true else false end)"
 	}
 	return condition, nil
+}
+
+// firstID is the least id of a moment.
+func firstID(t time.Time) [16]byte {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
+	var id [16]byte
+	copy(id[:6], ms[2:])
+	return id
 }
 
 // textual compares bytewise, as the other engine does. Without an operator it asks
