@@ -177,7 +177,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealKey []byte) error {
 	h.oauth = oauth.New(oauth.Options{
 		Issuer: h.config.Issuer, Exchanger: bureau, Keys: h.issuer, Logger: h.log, Now: time.Now,
 		MaxBytes: h.config.Limits.RequestBytes, Timeout: h.config.Limits.Timeout,
-		Refused:  func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() },
+		Refused: func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() },
 	})
 	pageKey, err := hkdf.Key(sha256.New, sealKey, nil, "cambio page tokens v1", 32)
 	if err != nil {

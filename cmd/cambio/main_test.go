@@ -327,6 +327,22 @@ func TestBrokenPolicyKeepsTheOldOne(t *testing.T) {
 	if ask("tools.call") != 0 {
 		t.Error("the mended policy does not answer")
 	}
+	// Taking the file away brings back the very files of before: a change of mind,
+	// which the order of revisions lets through (S21).
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if !metric("cambio_policy_loads_total 3") {
+		t.Fatalf("the reverted policy is not in force\n%s", p.stderr.String())
+	}
+	if ask("tools.read") != 0 || ask("tools.call") != 1 {
+		t.Error("the reverted policy does not answer as the sample did")
+	}
+	stdout, _, _ := p.shell("cambio audit list --output json --limit 1")
+	var last struct{ Revision string }
+	if err := json.Unmarshal([]byte(stdout), &last); err != nil || last.Revision == "" {
+		t.Errorf("the last row names no revision: %v", err)
+	}
 	p.stop()
 }
 
