@@ -12,8 +12,7 @@ import (
 	"github.com/cambio-sts/cambio/store/postgres/internal/db"
 )
 
-// oldestServer is PostgreSQL 14: the first with bloom summaries and with
-// statement order in pipelines as append needs it.
+// oldestServer is PostgreSQL 14: the first whose BRIN indexes have bloom filters.
 const oldestServer = 140000
 
 // prepareConnection gives a new connection its limits and its durability, and
@@ -161,7 +160,10 @@ func (s *Store) upkeepOnce(ctx context.Context) {
 	} else if stray {
 		s.log.ErrorContext(ctx, "events stand in the ledger's default partition: a replica's clock is far off")
 	}
-	if _, err := s.queries.PruneUsed(ctx); err != nil {
-		s.log.WarnContext(ctx, "expired single-use values could not be swept", "error", err)
+	for swept := int64(sweptAtOnce); swept == sweptAtOnce; {
+		var err error
+		if swept, err = s.queries.PruneUsed(ctx, sweptAtOnce); err != nil {
+			s.log.WarnContext(ctx, "expired single-use values could not be swept", "error", err)
+		}
 	}
 }

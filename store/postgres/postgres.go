@@ -44,8 +44,12 @@ type Options struct {
 // partitionsAhead is how many months beyond this one have a partition.
 const partitionsAhead = 2
 
-// upkeepEvery is how often the partitions are looked after.
-const upkeepEvery = 24 * time.Hour
+// upkeepEvery is how often the partitions are looked after, and what has expired is
+// swept.
+const upkeepEvery = time.Hour
+
+// sweptAtOnce bounds the rows that one statement sweeps.
+const sweptAtOnce = 10_000
 
 // Store is one open database. It is safe for concurrent use.
 type Store struct {

@@ -68,11 +68,12 @@ select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = a
 
 -- name: PruneUsed :execrows
 -- What expired an hour ago cannot come again: its token is refused before.
-delete from cambio.used where expires < now() - interval '1 hour';
-
--- name: Lease :one
-select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
-from cambio.leases where tenant = sqlc.arg(tenant) and id = sqlc.arg(id);
+delete from cambio.used u
+using (
+	select tenant, realm, hash from cambio.used
+	where expires < now() - interval '1 hour' order by expires limit sqlc.arg(most) for update skip locked
+) gone
+where u.tenant = gone.tenant and u.realm = gone.realm and u.hash = gone.hash;
 
 -- name: Explain :many
 -- What stands where these entries would: an event with these very bytes, or

@@ -250,44 +250,6 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 	return items, nil
 }
 
-const Lease = `-- name: Lease :one
-select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
-from cambio.leases where tenant = $1 and id = $2
-`
-
-type LeaseRow struct {
-	ID       exchange.ID
-	Exchange exchange.ID
-	Target   string
-	Provider string
-	Subject  string
-	Rule     string
-	Handle   string
-	Sealed   []byte
-	Issued   time.Time
-	Expires  time.Time
-	State    int16
-}
-
-func (q *Queries) Lease(ctx context.Context, tenant string, iD exchange.ID) (LeaseRow, error) {
-	row := q.db.QueryRow(ctx, Lease, tenant, iD)
-	var i LeaseRow
-	err := row.Scan(
-		&i.ID,
-		&i.Exchange,
-		&i.Target,
-		&i.Provider,
-		&i.Subject,
-		&i.Rule,
-		&i.Handle,
-		&i.Sealed,
-		&i.Issued,
-		&i.Expires,
-		&i.State,
-	)
-	return i, err
-}
-
 const OwnEpoch = `-- name: OwnEpoch :exec
 select pg_advisory_xact_lock($1::bigint)
 `
@@ -298,12 +260,17 @@ func (q *Queries) OwnEpoch(ctx context.Context, key int64) error {
 }
 
 const PruneUsed = `-- name: PruneUsed :execrows
-delete from cambio.used where expires < now() - interval '1 hour'
+delete from cambio.used u
+using (
+	select tenant, realm, hash from cambio.used
+	where expires < now() - interval '1 hour' order by expires limit $1 for update skip locked
+) gone
+where u.tenant = gone.tenant and u.realm = gone.realm and u.hash = gone.hash
 `
 
 // What expired an hour ago cannot come again: its token is refused before.
-func (q *Queries) PruneUsed(ctx context.Context) (int64, error) {
-	result, err := q.db.Exec(ctx, PruneUsed)
+func (q *Queries) PruneUsed(ctx context.Context, most int32) (int64, error) {
+	result, err := q.db.Exec(ctx, PruneUsed, most)
 	if err != nil {
 		return 0, err
 	}
