@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Regenerates everything that is generated: protobuf and gateway code, OpenAPI,
-# typed SQL, the policy's JSON Schema. All of it is committed; CI runs this and
-# looks for a difference.
+# typed SQL, the policy's JSON Schema, the table of configuration keys. All of it is
+# committed; CI runs this and looks for a difference.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 echo "generating protobuf, gateway and OpenAPI"
@@ -13,3 +13,6 @@ done
 echo "generating docs/policy.schema.json"
 go run ./cmd/cambio policy schema >docs/policy.schema.json.new
 mv docs/policy.schema.json.new docs/policy.schema.json
+echo "generating docs/configuration.md"
+go run ./cmd/cambio/config/reference >docs/configuration.md.new
+mv docs/configuration.md.new docs/configuration.md
