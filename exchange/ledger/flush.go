@@ -15,6 +15,7 @@ type flusher struct {
 	batch   []*waiter
 	entries []Entry
 	held    *waiter // taken, but too large for the batch it came to
+	waited  *time.Timer
 }
 
 func (f *flusher) run() {
@@ -29,13 +30,42 @@ func (f *flusher) run() {
 			}
 			f.take(w, 0)
 		}
+		first := f.await()
 		f.gather()
 		if len(f.batch) > 0 {
 			f.flush()
 		}
+		if first {
+			<-f.turn
+		}
 		clear(f.batch)
 		clear(f.entries)
 		f.batch, f.entries = f.batch[:0], f.entries[:0]
+	}
+}
+
+// await lets a flush under way finish first, for as long as Patience: what queues up
+// meanwhile goes in one flush, and a row in a full flush costs the database half of
+// what it costs in a small one. A slow disk, or a connection that hangs, is not
+// waited for: then flushes overlap. It reports whether this flush is the one that
+// others wait for.
+func (f *flusher) await() bool {
+	select {
+	case f.turn <- struct{}{}:
+		return true
+	default:
+	}
+	if f.waited == nil {
+		f.waited = time.NewTimer(f.Patience)
+	} else {
+		f.waited.Reset(f.Patience)
+	}
+	defer f.waited.Stop()
+	select {
+	case f.turn <- struct{}{}:
+		return true
+	case <-f.waited.C:
+		return false
 	}
 }
 

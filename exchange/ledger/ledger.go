@@ -26,6 +26,7 @@ type Options struct {
 	Meter Meter // nil: nobody counts
 
 	Flushers  int           // flushes at once; default 2
+	Patience  time.Duration // how long a flush lets another one finish first; default 3 ms
 	MaxBatch  int           // entries in a flush; default 512
 	MaxBytes  int           // bytes of records in a flush; default 1 MiB; one entry always goes
 	MaxQueue  int           // entries waiting; more are refused; default 8192
@@ -50,6 +51,7 @@ const longestWait = 500 * time.Millisecond
 type Ledger struct {
 	Options
 	queue    chan *waiter
+	turn     chan struct{} // holds the flush that others wait for
 	flushers sync.WaitGroup
 
 	closing sync.RWMutex // held shared while queueing, so that nothing follows the close
@@ -68,10 +70,11 @@ func New(o Options) *Ledger {
 	orDefault(&o.Attempts, 6)
 	orDefault(&o.Timeout, 2*time.Second)
 	orDefault(&o.FirstWait, 5*time.Millisecond)
+	orDefault(&o.Patience, 3*time.Millisecond)
 	if o.Meter == nil {
 		o.Meter = nobody{}
 	}
-	l := &Ledger{Options: o, queue: make(chan *waiter, o.MaxQueue)}
+	l := &Ledger{Options: o, queue: make(chan *waiter, o.MaxQueue), turn: make(chan struct{}, 1)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.flushers.Add(o.Flushers)
 	for range o.Flushers {
