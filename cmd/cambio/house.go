@@ -69,6 +69,7 @@ type blueprint struct {
 // newHouse opens every room and loads the policy; it starts nothing that works by
 // itself. On an error it has closed what it opened, the store among it.
 func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
+	tuneMemory()
 	h := &house{config: b.config, log: b.log, store: b.store, meters: newMeters(b.log)}
 	defer func() {
 		if err != nil {
