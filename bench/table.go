@@ -20,7 +20,7 @@ const (
 	rounds        = 3
 	roundTime     = 5 * time.Second
 	latencyTime   = 8 * time.Second
-	distinctCount = 150_000 // tokens made beforehand, each used once
+	distinctCount = 200_000 // tokens made beforehand, each used once
 	accounts      = 2000
 	benchRules    = 1000
 )
