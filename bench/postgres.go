@@ -90,7 +90,7 @@ func prepare(ctx context.Context, tokens int) (b *bench, closeAll func(), err er
 	}); err != nil {
 		return nil, nil, err
 	}
-	b.dsn, b.owner = database.ServiceDSN(), database.OwnerDSN()
+	b.dsn, b.owner, b.super = database.ServiceDSN(), database.OwnerDSN(), database.SuperDSN()
 	if err = postgres.Migrate(ctx, b.owner, postgres.MigrateOptions{ServiceRole: pgtest.ServiceRole}); err != nil {
 		return nil, nil, err
 	}
@@ -164,4 +164,14 @@ func (b *bench) liveLeases(ctx context.Context) (n int, err error) {
 	defer func() { err = errors.Join(err, db.Close(ctx)) }()
 	err = db.QueryRow(ctx, `select count(*) from cambio.leases where state = 1 and expires > now()`).Scan(&n)
 	return n, err
+}
+
+// checkpoint does what the server does by itself every five minutes.
+func (b *bench) checkpoint(ctx context.Context) error {
+	db, err := pgx.Connect(ctx, b.super)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, `checkpoint`)
+	return errors.Join(err, db.Close(ctx))
 }
