@@ -192,13 +192,17 @@ func (f *floor) sign(subject, audience string, now time.Time) (string, error) {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(raw[:]), nil
 }
 
-// floorRecord is a row of the size that the ledger's records have.
+// floorRecord is a row of the size that the ledger's records have, about a
+// thousand bytes.
 func floorRecord(id [16]byte, c floorClaims, r *http.Request, now time.Time) string {
-	return fmt.Sprintf(`{"exchange":"%x","type":"issued","at":"%s","tenant":"default","subject":"%s","issuer":"%s",`+
-		`"target":"%s","provider":"mcp","door":"oauth","grant_type":"%s","scopes":["tools.read"],"lifetime_s":900,`+
-		`"rule":"rule-0500","revision":"%064d","outcome":"issued","credential":"%064d","lease":"%x","client_ip":"%s","user_agent":"%s"}`,
+	return fmt.Sprintf(`{"exchange":"%[1]x","type":"issued","at":"%[2]s","tenant":"default","subject":"%[3]s","trust":"%[4]s",`+
+		`"target":"%[5]s","provider":"mcp","door":"oauth","grant_type":"%[6]s",`+
+		`"token_type":"urn:ietf:params:oauth:token-type:access_token","asked_targets":["%[5]s"],"asked_scopes":["tools.read"],`+
+		`"scopes":["tools.read"],"lifetime_s":899,"expires":"%[2]s","rule":"rule-0500","revision":"%064[7]d","outcome":"issued",`+
+		`"credential":"%064[7]d","handle":"%[1]x","lease":"%[1]x","client_ip":"%[8]s","user_agent":"%[9]s","trace_id":"%[1]x",`+
+		`"token_id":"bench-%[1]x","key_id":"bench","durations_us":{"verify":100,"decide":10,"vend":100}}`,
 		id, now.UTC().Format(time.RFC3339Nano), c.Subject, c.Issuer, r.PostForm.Get("audience"), r.PostForm.Get("grant_type"),
-		0, 0, id, r.RemoteAddr, r.UserAgent())
+		0, r.RemoteAddr, r.UserAgent())
 }
 
 func uuid7(now time.Time) (id [16]byte) {
