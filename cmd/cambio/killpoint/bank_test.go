@@ -28,6 +28,10 @@ func newBank(t *testing.T) *bank {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		if r.Method == http.MethodDelete {
+			b.revoked[id] = true
+			return
+		}
 		b.mints = append(b.mints, id)
 	}))
 	t.Cleanup(server.Close)

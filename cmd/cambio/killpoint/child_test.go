@@ -50,7 +50,7 @@ func child(text string) error {
 		Ledger: ledger.New(ledger.Options{Log: dyingLog{s, d}, Now: now}),
 		Sealer: sealer, Now: now, Random: rand.Reader,
 	}
-	receipt, err := bureau.Exchange(ctx, exchange.Request{Door: "test", SubjectToken: exchange.Token{Value: exchange.NewSecret("t")}})
+	receipt, err := bureau.Exchange(ctx, exchange.Request{Door: "test", SubjectToken: exchange.Token{Value: exchange.NewSecret("the-subject-token")}})
 	if err != nil {
 		return err
 	}
@@ -167,23 +167,32 @@ type teller struct{ plan }
 
 func (d teller) Vend(ctx context.Context, g exchange.Grant) (exchange.Credential, error) {
 	if d.Upstream {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Bank+"?exchange="+g.Exchange.String(), nil)
-		if err != nil {
+		if err := d.ask(ctx, http.MethodPost, g.Exchange); err != nil {
 			return exchange.Credential{}, err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return exchange.Credential{}, err
-		}
-		defer func() { _ = response.Body.Close() }()
-		if response.StatusCode != http.StatusOK {
-			return exchange.Credential{}, fmt.Errorf("the bank says %s", response.Status)
 		}
 	}
 	return exchange.Credential{
 		Value: exchange.NewSecret("vended-secret-" + g.Exchange.String()), TokenType: "Bearer",
 		IssuedType: exchange.TokenTypeAccessToken, Issued: g.Now, Expires: g.NotAfter,
+		RevokeWith: exchange.NewSecret(g.Exchange.String()),
 	}, nil
+}
+
+// ask mints (POST) or takes back (DELETE) at the bank.
+func (d teller) ask(ctx context.Context, method string, id exchange.ID) error {
+	request, err := http.NewRequestWithContext(ctx, method, d.Bank+"?exchange="+id.String(), nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the bank says %s", response.Status)
+	}
+	return nil
 }
 
 // mint makes its own.
