@@ -132,6 +132,11 @@ func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []e
 			h.meters.faulty()
 			h.log.Error("the changed policy is not taken; the old one stays", "faults", err.Error())
 		},
+		OnMended: func() {
+			h.meters.mended()
+			h.log.Info("the policy folder holds what is in force again")
+		},
+		OnDelay: h.meters.fault("policy change"),
 	}
 	revision, err := policy.Load(h.watch.FS, h.watch.Load)
 	if err != nil {

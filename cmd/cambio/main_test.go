@@ -320,6 +320,13 @@ func TestBrokenPolicyKeepsTheOldOne(t *testing.T) {
 			t.Errorf("%q is not in the log:\n%s", want, p.stderr.String())
 		}
 	}
+	// Taking the edit back loads nothing, and is good again all the same.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if !metric("cambio_policy_faulty 0") || !metric("cambio_policy_loads_total 1") || !metric("cambio_policy_faults_total 1") {
+		t.Fatalf("the edit was taken back, and still shows\n%s", p.stderr.String())
+	}
 	write("allow:\n  - {name: x, subjects: [{trust: cluster}], targets: [github-mcp]}\n")
 	if !metric("cambio_policy_faulty 0") || !metric("cambio_policy_loads_total 2") {
 		t.Fatalf("the mended policy is not in force\n%s", p.stderr.String())

@@ -219,6 +219,8 @@ func (m *meters) faulty() {
 	m.policyBad.Set(1)
 }
 
+func (m *meters) mended() { m.policyBad.Set(0) }
+
 // fault counts and logs what went wrong behind the scenes.
 func (m *meters) fault(work string) func(error) {
 	return func(err error) {

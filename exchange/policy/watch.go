@@ -15,10 +15,17 @@ type WatchOptions struct {
 	Every time.Duration
 	// OnLoad is told of each revision put in force. Optional.
 	OnLoad func(*Revision)
-	// OnFault is told of each broken edit once, and each time that a good one could
-	// not be put in force: the old revision stays. A fault in the files is a
-	// Faults. Optional.
+	// OnFault is told of each broken edit once: the old revision stays. A fault in
+	// the files is a Faults. Optional.
 	OnFault func(error)
+	// OnMended is told, once, that a broken edit was taken back: the folder holds
+	// what is in force. After a broken edit that a good one follows, OnLoad says
+	// so. Optional.
+	OnMended func()
+	// OnDelay is told each time that a good edit could not be put in force, because
+	// the database is away, say: the old revision stays, and the next tick tries
+	// again. Optional.
+	OnDelay func(error)
 }
 
 // Watch loads the folder whenever its content changes, until ctx ends; then it
@@ -33,6 +40,12 @@ func Watch(ctx context.Context, o WatchOptions) error {
 	}
 	if o.OnFault == nil {
 		o.OnFault = func(error) {}
+	}
+	if o.OnMended == nil {
+		o.OnMended = func() {}
+	}
+	if o.OnDelay == nil {
+		o.OnDelay = func(error) {}
 	}
 	w := watch{WatchOptions: o}
 	tick := time.NewTicker(o.Every)
@@ -58,7 +71,11 @@ type watch struct {
 func (w *watch) look(ctx context.Context) {
 	s, faults := readFolder(w.FS, isPolicyFile)
 	if current := w.Set.Revision(); len(faults) == 0 && current != nil && s.hash == current.hash {
+		mended := w.broken != ""
 		w.broken, w.bad, w.good = "", "", nil // as it was, or put right again
+		if mended {
+			w.OnMended()
+		}
 		return
 	}
 	if len(faults) == 0 && s.hash == w.bad {
@@ -92,7 +109,7 @@ func (w *watch) look(ctx context.Context) {
 	r := w.good
 	if err := w.Set.Activate(ctx, r); err != nil {
 		if ctx.Err() == nil {
-			w.OnFault(err) // tried again at the next tick
+			w.OnDelay(err)
 		}
 		return
 	}

@@ -37,6 +37,8 @@ type watched struct {
 	mu     sync.Mutex
 	loaded []string
 	faults []string
+	mended int
+	delays int
 }
 
 func (w *watched) seen() (loaded, faults int) {
@@ -56,8 +58,10 @@ func watch(t *testing.T, db *database) *watched {
 		defer close(done)
 		_ = policy.Watch(ctx, policy.WatchOptions{
 			FS: w.folder, Load: policy.Options{Providers: shelf{}}, Set: w.Set,
-			OnLoad:  func(r *policy.Revision) { w.mu.Lock(); defer w.mu.Unlock(); w.loaded = append(w.loaded, r.Hash()) },
-			OnFault: func(err error) { w.mu.Lock(); defer w.mu.Unlock(); w.faults = append(w.faults, err.Error()) },
+			OnLoad:   func(r *policy.Revision) { w.mu.Lock(); defer w.mu.Unlock(); w.loaded = append(w.loaded, r.Hash()) },
+			OnFault:  func(err error) { w.mu.Lock(); defer w.mu.Unlock(); w.faults = append(w.faults, err.Error()) },
+			OnMended: func() { w.mu.Lock(); defer w.mu.Unlock(); w.mended++ },
+			OnDelay:  func(error) { w.mu.Lock(); defer w.mu.Unlock(); w.delays++ },
 		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
@@ -105,6 +109,32 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// Taking a broken edit back loads nothing, so it must be told by itself.
+func TestWatchTellsThatABrokenEditWasTakenBack(t *testing.T) {
+	for name, broken := range map[string][]string{
+		"a fault":          {"a.yaml", small + "alow: []"},
+		"no folder at all": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := watch(t, newDatabase())
+				for round := 1; round <= 2; round++ {
+					w.write(broken...)
+					pass(20 * time.Second)
+					if loaded, faults := w.seen(); loaded != 0 || faults != round || w.mended != round-1 {
+						t.Fatalf("round %d: loaded %d, faults %d, mended %d", round, loaded, faults, w.mended)
+					}
+					w.write("a.yaml", small)
+					pass(20 * time.Second)
+					if loaded, faults := w.seen(); loaded != 0 || faults != round || w.mended != round {
+						t.Fatalf("round %d, taken back: loaded %d, faults %d, mended %d", round, loaded, faults, w.mended)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestWatchTakesNothingHalfWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t, newDatabase())
@@ -129,9 +159,9 @@ func TestWatchTriesAgainWhenTheDatabaseIsBack(t *testing.T) {
 		w := watch(t, db)
 		db.fail(fs.ErrClosed)
 		w.write("a.yaml", small+"# two\n")
-		pass(6 * time.Second)
-		if loaded, faults := w.seen(); loaded != 0 || faults != 1 {
-			t.Error(loaded, faults)
+		pass(16 * time.Second)
+		if loaded, faults := w.seen(); loaded != 0 || faults != 0 || w.delays != 3 {
+			t.Errorf("loaded %d, faults %d: a database that is away is no fault of the files; delayed %d times, want 3", loaded, faults, w.delays)
 		}
 		db.fail(nil)
 		pass(6 * time.Second)
