@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -49,7 +50,7 @@ configuration that serve reads. The service role is made if there is none.`,
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is up to date\n", path)
 				return err
 			}
-			owner, err := ownerDSN(ownerFile)
+			owner, err := ownerDSN(ownerFile, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
@@ -66,15 +67,15 @@ configuration that serve reads. The service role is made if there is none.`,
 		},
 	}
 	addConfig(cmd, &file)
-	cmd.Flags().StringVar(&ownerFile, "owner-dsn-file", "", "file with the owner's PostgreSQL connection string (or CAMBIO_OWNER_DSN)")
+	cmd.Flags().StringVar(&ownerFile, "owner-dsn-file", "", "file with the owner's PostgreSQL connection string, - for standard input (or CAMBIO_OWNER_DSN)")
 	cmd.Flags().StringVar(&role, "service-role", "", "the role that serves (default: the user of store.postgres.dsn)")
 	cmd.Flags().BoolVar(&password, "set-password", false, "give the service role the password of store.postgres.dsn")
 	return cmd
 }
 
-func ownerDSN(file string) (exchange.Secret, error) {
+func ownerDSN(file string, stdin io.Reader) (exchange.Secret, error) {
 	if file != "" {
-		return readToken(file, nil)
+		return readSecret("the owner's DSN", file, stdin)
 	}
 	if dsn := os.Getenv("CAMBIO_OWNER_DSN"); dsn != "" {
 		return exchange.NewSecret(dsn), nil

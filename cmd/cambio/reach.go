@@ -212,16 +212,22 @@ func (s *remote) refused(a answer) error {
 
 // readToken reads a token from a file, or from standard input for -.
 func readToken(file string, stdin io.Reader) (exchange.Secret, error) {
+	return readSecret("a token", file, stdin)
+}
+
+// readSecret reads a secret alone in its file, or on standard input for -. what
+// says in errors what was wanted.
+func readSecret(what, file string, stdin io.Reader) (exchange.Secret, error) {
 	from, name := stdin, "standard input"
 	if terminal, ok := stdin.(*os.File); ok && file == "-" {
 		if info, err := terminal.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return exchange.Secret{}, usage("a token was expected on standard input, which is your terminal: pipe it in, or name its file")
+			return exchange.Secret{}, usage("%s was expected on standard input, which is your terminal: pipe it in, or name its file", what)
 		}
 	}
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return exchange.Secret{}, fmt.Errorf("reading a token: %w", err)
+			return exchange.Secret{}, fmt.Errorf("reading %s: %w", what, err)
 		}
 		defer f.Close()
 		from, name = f, file
@@ -229,13 +235,13 @@ func readToken(file string, stdin io.Reader) (exchange.Secret, error) {
 	text, err := io.ReadAll(io.LimitReader(from, maxTokenBytes+1))
 	switch {
 	case err != nil:
-		return exchange.Secret{}, fmt.Errorf("reading a token from %s: %w", name, err)
+		return exchange.Secret{}, fmt.Errorf("reading %s from %s: %w", what, name, err)
 	case len(text) > maxTokenBytes:
-		return exchange.Secret{}, fmt.Errorf("%s is larger than any token: %d bytes at most", name, maxTokenBytes)
+		return exchange.Secret{}, fmt.Errorf("%s is too large to be %s: %d bytes at most", name, what, maxTokenBytes)
 	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return exchange.Secret{}, fmt.Errorf("%s is empty, and a token was expected", name)
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return exchange.Secret{}, fmt.Errorf("%s is empty, and %s was expected", name, what)
 	}
-	return exchange.NewSecret(token), nil
+	return exchange.NewSecret(secret), nil
 }
