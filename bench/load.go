@@ -28,7 +28,6 @@ type measured struct {
 	firstFail string
 	elapsed   time.Duration
 	latencies []time.Duration // from when the request was due
-	answered  func(body string)
 }
 
 func (m measured) rps() float64 { return float64(m.answers) / m.elapsed.Seconds() }

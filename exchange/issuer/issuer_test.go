@@ -164,20 +164,22 @@ func verify(jwks []byte, secret exchange.Secret) (jose.Header, map[string]any, e
 		return jose.Header{}, nil, err
 	}
 	header := signed.Signatures[0].Header
-	for _, key := range set.Key(header.KeyID) {
-		if key.Algorithm != header.Algorithm || key.Use != "sig" || !key.IsPublic() {
-			return header, nil, errors.New("the published key is not for this")
-		}
-		payload, err := signed.Verify(key)
-		if err != nil {
-			return header, nil, err
-		}
-		var claims map[string]any
-		d := json.NewDecoder(bytes.NewReader(payload))
-		d.UseNumber()
-		return header, claims, d.Decode(&claims)
+	keys := set.Key(header.KeyID)
+	if len(keys) == 0 {
+		return header, nil, errors.New("its key is not published")
 	}
-	return header, nil, errors.New("its key is not published")
+	key := keys[0]
+	if key.Algorithm != header.Algorithm || key.Use != "sig" || !key.IsPublic() {
+		return header, nil, errors.New("the published key is not for this")
+	}
+	payload, err := signed.Verify(key)
+	if err != nil {
+		return header, nil, err
+	}
+	var claims map[string]any
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.UseNumber()
+	return header, claims, d.Decode(&claims)
 }
 
 func (k *kit) mint(t testing.TB, change ...func(*exchange.AccessToken)) (exchange.Secret, error) {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/ext"
 	"github.com/goccy/go-yaml/ast"
 
@@ -155,16 +155,16 @@ func (s *source) byteAt(line, column int) byte {
 type sizes struct{}
 
 // EstimateSize implements checker.CostEstimator.
-func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+func (sizes) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 	limit := uint64(assumedText)
 	if path := n.Path(); len(path) > 0 && n.Type() != nil && n.Type().Kind() != cel.StringType.Kind() {
 		limit = assumedValues
 	}
-	return &checker.SizeEstimate{Min: 0, Max: limit}
+	return &cost.SizeEstimate{Min: 0, Max: limit}
 }
 
 // EstimateCallCost implements checker.CostEstimator: no opinion.
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }
 

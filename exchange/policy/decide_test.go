@@ -355,7 +355,7 @@ func TestDescribe(t *testing.T) {
 		"oidc:corp:a%3Ab%25":                  "",
 		"spiffe:mesh:spiffe://mesh.example/x": "",
 		"oidc:crop:alice":                     `did you mean "corp"?`,
-		"oidc:prod:alice":                     "begin k8s:prod:",
+		"oidc:prod:alice":                     "begin k8s:prod,",
 		"k8s:prod:llm":                        "is named k8s:",
 		"alice":                               "no trust",
 		"oidc:corp:a%3":                       "%25",

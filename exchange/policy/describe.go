@@ -34,7 +34,7 @@ func Describe(r *Revision, name string, attributes map[string][]string) (exchang
 	}
 	want := map[exchange.TrustKind]string{exchange.TrustKubernetes: "k8s", exchange.TrustOIDC: "oidc", exchange.TrustSPIFFE: "spiffe"}[trust.Kind]
 	if prefix != want {
-		return exchange.Subject{}, fmt.Errorf("trust %q is of kind %s: its subjects begin %s:%s:", trust.Name, trust.Kind, want, trust.Name)
+		return exchange.Subject{}, fmt.Errorf("trust %q is of kind %s: its subjects begin %s:%s, then a colon", trust.Name, trust.Kind, want, trust.Name)
 	}
 	switch {
 	case prefix == "k8s" && len(parts) == 3:

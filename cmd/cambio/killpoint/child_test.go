@@ -142,7 +142,7 @@ func (f fixed) Decide(q exchange.Question) exchange.Decision {
 		Target: &exchange.Target{
 			Tenant: "default", Name: "account", Provider: "bank", Hash: [32]byte{1},
 			Facts:    exchange.Facts{Types: []exchange.TokenType{exchange.TokenTypeAccessToken}},
-			Settings: settings{f.plan},
+			Settings: settings(f),
 		},
 	}
 }
@@ -152,9 +152,9 @@ type settings struct{ plan }
 
 func (s settings) Open(provider.Deps) (provider.Driver, error) {
 	if s.Upstream {
-		return teller{s.plan}, nil
+		return teller(s), nil
 	}
-	return mint{teller{s.plan}}, nil
+	return mint{teller(s)}, nil
 }
 
 func (settings) Validate() []error { return nil }

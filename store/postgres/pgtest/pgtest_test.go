@@ -25,7 +25,7 @@ func ask(t *testing.T, dsn, question string) string {
 }
 
 func TestSharedServerHasADatabaseForEachTest(t *testing.T) {
-	if pgtest.Start(t) != pgtest.Start(t) {
+	if first, second := pgtest.Start(t), pgtest.Start(t); first != second {
 		t.Error("two servers were started where one does")
 	}
 	one, two := pgtest.Start(t).NewDatabase(t), pgtest.Start(t).NewDatabase(t)
