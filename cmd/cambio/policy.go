@@ -157,7 +157,7 @@ func newPolicyCheck() *cobra.Command {
 			}
 			if err != nil {
 				fmt.Fprintln(cmd.ErrOrStderr(), faults.Error())
-				return fmt.Errorf("%s: %d faults", l.dir, len(faults))
+				return fmt.Errorf("%s: %s", l.dir, countOf(len(faults), "fault"))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good, revision %s\n", l.dir, l.revision.Hash())
 			return err

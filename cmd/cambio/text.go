@@ -65,3 +65,11 @@ func wrap(text string, width int) []string {
 	}
 	return append(lines, line)
 }
+
+// countOf is a number of things, in words: 1 fault, 2 faults.
+func countOf(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
