@@ -220,7 +220,7 @@ func (h *house) outbound(caFile string) outbound.Options {
 			continue
 		}
 		o.Allow = append(o.Allow, allowed)
-		o.AllowLoopback = o.AllowLoopback || config.LoopbackHost(allowed)
+		o.AllowLoopback = o.AllowLoopback || exchange.LoopbackHost(allowed)
 	}
 	return o
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cambio-sts/cambio/cmd/cambio/config"
 	"github.com/cambio-sts/cambio/cmd/cambio/devworld"
 	"github.com/cambio-sts/cambio/exchange"
 )
@@ -105,7 +104,7 @@ func serverURL(text string) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, usage("%q is no server's URL: write https://cambio.example", text)
-	case u.Scheme != "https" && (u.Scheme != "http" || !config.LoopbackHost(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !exchange.LoopbackHost(u.Hostname())):
 		return nil, usage("%s: tokens are sent by https only, save to this machine", text)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
+
+	"github.com/cambio-sts/cambio/exchange"
 )
 
 // guard stands before the transport: hosts and schemes on the way out, redirects
@@ -58,19 +59,12 @@ func (g *guard) admit(r *http.Request) error {
 	case "https":
 		return nil
 	case "http":
-		if g.plaintext || isLoopback(host) {
+		if g.plaintext || exchange.LoopbackHost(strings.ToLower(host)) {
 			return nil
 		}
 		return fmt.Errorf("%w: use https for %s", ErrPlaintext, host)
 	}
 	return fmt.Errorf("%w: the scheme must be https", ErrPlaintext)
-}
-
-// isLoopback reads the host as written; whether that address may be dialled is
-// the gate's to say.
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && contains(loopback, a.Unmap())
 }
 
 // bounded fails past its limit instead of pretending that the body ended there.

@@ -3,7 +3,6 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -210,11 +209,7 @@ func fetchable(raw string) bool {
 	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil {
 		return false
 	}
-	if u.Scheme == "https" {
-		return true
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
+	return u.Scheme == "https" || u.Scheme == "http" && exchange.LoopbackHost(u.Hostname())
 }
 
 func (c *compiler) path(name string) string {

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
+
+	"github.com/cambio-sts/cambio/exchange"
 )
 
 // fetcher reads documents over HTTP with the roots of one file.
@@ -148,16 +149,8 @@ func checkURL(address string) error {
 		return errors.New("it must not have a fragment")
 	case u.Scheme == "https":
 		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && exchange.LoopbackHost(u.Hostname()):
 		return nil
 	}
 	return errors.New("it must begin with https://")
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
 }

@@ -108,7 +108,7 @@ func (r *reader) issuer(issuer string) {
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
 		r.at("issuer", "%q is no URL: write https://cambio.example", issuer)
-	case u.Scheme != "https" && !(u.Scheme == "http" && LoopbackHost(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && exchange.LoopbackHost(u.Hostname())):
 		r.at("issuer", "must begin with https://, since clouds fetch its keys; http:// is for loopback only")
 	case u.User != nil:
 		r.at("issuer", "must hold no user name or password")
@@ -129,7 +129,7 @@ func (r *reader) listeners(c *Config) {
 		r.at("listen.tls", "cert_file and key_file come together")
 	case tls.CertFile != "" && c.Listen.Plaintext:
 		r.at("listen.plaintext", "excludes listen.tls")
-	case tls.CertFile == "" && !c.Listen.Plaintext && !LoopbackHost(host):
+	case tls.CertFile == "" && !c.Listen.Plaintext && !exchange.LoopbackHost(host):
 		r.at("listen.tls", "give cert_file and key_file, or say plaintext: true where something in front ends TLS, or listen on 127.0.0.1")
 	}
 	r.address("ops.address", c.Ops.Address)
@@ -232,13 +232,4 @@ func allowPattern(pattern string) error {
 		return fmt.Errorf("%q is no host: write a name, *.name, an address, a CIDR prefix, or *", pattern)
 	}
 	return nil
-}
-
-// LoopbackHost reports whether a host names this machine and nothing else.
-func LoopbackHost(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
 }

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
+
+	"github.com/cambio-sts/cambio/exchange"
 )
 
 // Guard keeps web pages away from a server on this machine (S35). A page that has
@@ -39,15 +40,7 @@ func localAuthority(authority string, r *http.Request) bool {
 			return false
 		}
 	}
-	return loopback(host)
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback()
+	return exchange.LoopbackHost(host)
 }
 
 // CheckAddress refuses every address to listen on but one of this machine alone
@@ -57,7 +50,7 @@ func CheckAddress(address string) error {
 	if err != nil {
 		return fmt.Errorf("%q is no host:port: write 127.0.0.1:8080", address)
 	}
-	if !loopback(host) {
+	if !exchange.LoopbackHost(host) {
 		return fmt.Errorf("cambio dev listens on this machine only: write 127.0.0.1 instead of %q", host)
 	}
 	return nil

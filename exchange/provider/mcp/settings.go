@@ -3,7 +3,6 @@ package mcp
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
@@ -82,18 +81,10 @@ func checkResource(resource string) error {
 		return fmt.Errorf("%q has a fragment: leave it out (RFC 8707 §2)", resource)
 	case u.User != nil:
 		return errors.New("a URI with a user name or password: leave them out")
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && exchange.LoopbackHost(u.Hostname())):
 		return fmt.Errorf("%q must be https; plain http is for loopback hosts only", resource)
 	case u.String() != resource || strings.ToLower(u.Host) != u.Host:
 		return fmt.Errorf("%q is not in canonical form: write scheme and host in lower case, and escape what a URI escapes", resource)
 	}
 	return nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
