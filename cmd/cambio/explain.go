@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +22,8 @@ type explainFlags struct {
 	subject    string
 	attributes []string
 	actor      string
+	actorAttrs []string
+	actorToken string
 	client     string
 	at         string
 	target     string
@@ -43,7 +44,8 @@ func newPolicyExplain() *cobra.Command {
 that decided, or the nearest one and the predicate that failed.
 
 The subject is that of a token, which is verified as a server would (at the time
-of --at, so that a token of the past can be looked at), or one that you describe.
+of --at, so that a token of the past can be looked at), or one that you describe;
+so is the actor, if there is one.
 Emergency denies live in a server's database and are not seen here. The exit
 status is 0 for allowed, and 1 for denied.`,
 		Example: examples(`
@@ -53,6 +55,9 @@ status is 0 for allowed, and 1 for denied.`,
 			# Describe a user by groups, and who acts for her
 			cambio policy explain --subject oidc:corp:alice --attr groups=engineering \
 			  --actor k8s:cluster:agents:assistant --target github-mcp
+
+			# Ask what two real tokens would get together
+			cambio policy explain --token alice.jwt --actor-token agent.jwt --target github-mcp
 
 			# Ask what a token would have got on the 21st at noon
 			cambio policy explain --token token.jwt --at 2026-11-21T12:00:00Z --target github-mcp --output json`),
@@ -65,6 +70,8 @@ status is 0 for allowed, and 1 for denied.`,
 	flags.StringVar(&f.subject, "subject", "", "canonical name of a subject, such as k8s:<trust>:<namespace>:<service account>")
 	flags.StringArrayVar(&f.attributes, "attr", nil, "an attribute of the described subject, as name=value; may be repeated")
 	flags.StringVar(&f.actor, "actor", "", "canonical name of an actor, as if proven")
+	flags.StringArrayVar(&f.actorAttrs, "actor-attr", nil, "an attribute of the described actor, as name=value; may be repeated")
+	flags.StringVar(&f.actorToken, "actor-token", "", "file of the actor's token; - is standard input")
 	flags.StringVar(&f.client, "client", "", "id of a registered client, as if authenticated")
 	flags.StringVar(&f.at, "at", "", "the moment to look at, in RFC 3339 (default: now)")
 	flags.StringVar(&f.target, "target", "", "name of the target")
@@ -86,27 +93,9 @@ func (f *explainFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var e policy.Explanation
-	if f.token != "" {
-		token, err := readToken(f.token, cmd.InOrStdin())
-		if err != nil {
-			return err
-		}
-		if e, err = l.explainToken(cmd.Context(), token, q, f.actor); err != nil {
-			return err
-		}
-	} else {
-		attributes, err := readAttributes(f.attributes)
-		if err != nil {
-			return err
-		}
-		if q.Subject, err = policy.Describe(l.revision, f.subject, attributes); err != nil {
-			return usage("--subject: %w", err)
-		}
-		if err := l.describeActor(&q, f.actor); err != nil {
-			return err
-		}
-		e = l.revision.Explain(q)
+	e, err := f.explain(cmd, l, q)
+	if err != nil {
+		return err
 	}
 	if f.output == "json" {
 		if err := json.NewEncoder(cmd.OutOrStdout()).Encode(e); err != nil {
@@ -132,6 +121,12 @@ func (f *explainFlags) question() (exchange.Question, error) {
 		return q, usage("say whose request it is: --token FILE, or --subject NAME")
 	case f.token != "" && f.attributes != nil:
 		return q, usage("--attr describes a --subject; a token has its own attributes")
+	case f.actor != "" && f.actorToken != "":
+		return q, usage("say who acts in one way: --actor-token FILE, or --actor NAME")
+	case f.actor == "" && f.actorAttrs != nil:
+		return q, usage("--actor-attr describes an --actor; a token has its own attributes")
+	case f.token == "-" && f.actorToken == "-":
+		return q, usage("standard input holds one token: give the other in a file")
 	case (f.target == "") == (f.resource == ""):
 		return q, usage("say what is asked for: --target NAME or --resource URI")
 	case f.target != "":
@@ -153,23 +148,100 @@ func (f *explainFlags) question() (exchange.Question, error) {
 	return q, nil
 }
 
-func readAttributes(pairs []string) (map[string][]string, error) {
+func readAttributes(flag string, pairs []string) (map[string][]string, error) {
 	attributes := map[string][]string{}
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return nil, usage("--attr %q is no name=value", pair)
+			return nil, usage("%s %q is no name=value", flag, pair)
 		}
 		attributes[name] = append(attributes[name], value)
 	}
 	return attributes, nil
 }
 
-func (l *loaded) describeActor(q *exchange.Question, name string) error {
-	if name == "" {
+// explain finds out who asks, and asks policy. A token that is refused is an answer
+// too; keys that cannot be had are not.
+func (f *explainFlags) explain(cmd *cobra.Command, l *loaded, q exchange.Question) (policy.Explanation, error) {
+	if err := l.verifier.Load(l.revision.Trusts()); err != nil {
+		return policy.Explanation{}, err
+	}
+	for _, who := range []func(*cobra.Command, *loaded, *exchange.Question) error{f.identify, f.identifyActor} {
+		err := who(cmd, l, &q)
+		var refused *refusedToken
+		if errors.As(err, &refused) {
+			return policy.Explanation{
+				Subject: q.Subject.Name, Trust: q.Subject.Trust, Refusal: refused.kind.String(), Revision: l.revision.Hash(),
+				Reasons: []string{refused.Error()}, Rules: []policy.RuleVerdict{},
+			}, nil
+		}
+		if err != nil {
+			return policy.Explanation{}, err
+		}
+	}
+	e := l.revision.Explain(q)
+	if f.token == "" {
+		return e, nil
+	}
+	if refusal, reason := beforePolicy(&q); reason != "" {
+		e.Allowed, e.Rule, e.Refusal = false, "", refusal.String()
+		e.Reasons = append([]string{reason}, e.Reasons...)
+	}
+	return e, nil
+}
+
+// identify fills in the subject.
+func (f *explainFlags) identify(cmd *cobra.Command, l *loaded, q *exchange.Question) error {
+	if f.token != "" {
+		verified, err := l.verify(cmd, "the token", f.token, q.Now)
+		if err != nil {
+			return err
+		}
+		q.Subject, q.Tenant = verified, verified.Tenant
 		return nil
 	}
-	actor, err := policy.DescribeActor(l.revision, name, nil)
+	attributes, err := readAttributes("--attr", f.attributes)
+	if err != nil {
+		return err
+	}
+	if q.Subject, err = policy.Describe(l.revision, f.subject, attributes); err != nil {
+		return usage("--subject: %w", err)
+	}
+	return nil
+}
+
+// identifyActor fills in who acts, if somebody does. A token is held to what an
+// exchange asks of an actor's.
+func (f *explainFlags) identifyActor(cmd *cobra.Command, l *loaded, q *exchange.Question) error {
+	if f.actorToken != "" {
+		s, err := l.verify(cmd, "the actor token", f.actorToken, q.Now)
+		var refused *refusedToken
+		switch {
+		case errors.As(err, &refused):
+			return &refusedToken{kind: exchange.KindInvalidActor, err: refused.err}
+		case err != nil:
+			return err
+		case len(s.Asserted) > 0:
+			return &refusedToken{exchange.KindInvalidActor, errors.New("the actor token is itself delegated: the actor's own token is needed")}
+		case q.Client == "" && s.Clientless != exchange.ClientlessYes:
+			return &refusedToken{exchange.KindInvalidClient, errors.New("only an authenticated client may use this actor token: its trust is not clientless for it (ask with --client NAME for what such a client would get)")}
+		case s.Once != nil && q.Subject.Once != nil:
+			return &refusedToken{exchange.KindInvalidActor, errors.New("both tokens are single-use: one of them must come from another trust")}
+		}
+		q.Actors = []exchange.Actor{{
+			Name: s.Name, Trust: s.Trust, Attributes: s.Attributes, Issuer: s.Issuer, ID: s.ID, Proven: true,
+			Expires: s.Expires, TrustHash: s.TrustHash,
+		}}
+		return nil
+	}
+	if f.actor == "" {
+		return nil
+	}
+	attributes, err := readAttributes("--actor-attr", f.actorAttrs)
+	if err != nil {
+		return err
+	}
+	actor, err := policy.DescribeActor(l.revision, f.actor, attributes)
 	if err != nil {
 		return usage("--actor: %w", err)
 	}
@@ -177,35 +249,29 @@ func (l *loaded) describeActor(q *exchange.Question, name string) error {
 	return nil
 }
 
-// explainToken verifies a token and asks about its subject. A token that is
-// refused is an answer too; keys that cannot be had are not.
-func (l *loaded) explainToken(ctx context.Context, token exchange.Secret, q exchange.Question, actor string) (policy.Explanation, error) {
-	if err := l.verifier.Load(l.revision.Trusts()); err != nil {
-		return policy.Explanation{}, err
+// refusedToken says that an exchange would end before policy is asked.
+type refusedToken struct {
+	kind exchange.Kind
+	err  error
+}
+
+func (r *refusedToken) Error() string { return r.err.Error() }
+
+// verify proves the token in a file, as a server would.
+func (l *loaded) verify(cmd *cobra.Command, what, file string, at time.Time) (exchange.Subject, error) {
+	token, err := readToken(file, cmd.InOrStdin())
+	if err != nil {
+		return exchange.Subject{}, err
 	}
-	if err := l.describeActor(&q, actor); err != nil {
-		return policy.Explanation{}, err
-	}
-	verified, err := l.verifier.Verify(ctx, exchange.Token{Value: token, Type: exchange.TokenTypeJWT}, q.Now)
+	s, err := l.verifier.Verify(cmd.Context(), exchange.Token{Value: token, Type: exchange.TokenTypeJWT}, at)
 	var known *exchange.Error
 	switch {
 	case errors.As(err, &known) && known.Kind == exchange.KindInvalidSubject:
-		return policy.Explanation{
-			Refusal: known.Kind.String(), Revision: l.revision.Hash(),
-			Reasons: []string{"the token is refused before policy is asked: " + known.Error()}, Rules: []policy.RuleVerdict{},
-		}, nil
+		return s, &refusedToken{known.Kind, fmt.Errorf("%s is refused before policy is asked: %w", what, known)}
 	case errors.As(err, &known) && known.Kind == exchange.KindUnavailable:
-		return policy.Explanation{}, unreachable(err)
-	case err != nil:
-		return policy.Explanation{}, err
+		return s, unreachable(err)
 	}
-	q.Subject, q.Tenant = verified, verified.Tenant
-	e := l.revision.Explain(q)
-	if refusal, reason := beforePolicy(&q); reason != "" {
-		e.Allowed, e.Rule, e.Refusal = false, "", refusal.String()
-		e.Reasons = append([]string{reason}, e.Reasons...)
-	}
-	return e, nil
+	return s, err
 }
 
 // beforePolicy is what an exchange refuses of a verified token before it asks

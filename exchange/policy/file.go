@@ -28,7 +28,7 @@ type trustFile struct {
 type commonFile struct {
 	Audiences  []string          `yaml:"audiences" jsonschema:"description=One of these must be in the token's aud."`
 	Algorithms []string          `yaml:"algorithms,omitempty" jsonschema:"description=JOSE algorithms; default RS256 ES256 PS256 EdDSA."`
-	Types      []string          `yaml:"types,omitempty" jsonschema:"description=Accepted typ headers; default: none\\, JWT and at+jwt."`
+	Types      []string          `yaml:"types,omitempty" jsonschema:"description=Accepted typ headers; default: none\\, JWT and at+jwt; for SPIFFE: none\\, JWT and JOSE."`
 	Leeway     time.Duration     `yaml:"leeway,omitempty" jsonschema:"description=On nbf and iat; default 30s. exp has none."`
 	MaxAge     time.Duration     `yaml:"max_age,omitempty" jsonschema:"description=Greatest age of a token since its iat; default unbounded."`
 	SingleUse  bool              `yaml:"single_use,omitempty" jsonschema:"description=Each token buys one exchange."`

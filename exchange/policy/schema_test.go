@@ -110,3 +110,16 @@ func TestSchema(t *testing.T) {
 	}
 	walk(root)
 }
+
+// The default of `types` depends on the kind of trust, so its description says both.
+func TestSchemaSaysTheDefaultTypes(t *testing.T) {
+	root := schema(t)
+	for _, kind := range []string{"kubernetes", "oidc", "spiffe"} {
+		said, _ := at(t, root, "trusts", "*", kind, "types")["description"].(string)
+		for _, want := range []string{"at+jwt", "SPIFFE", "JOSE"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: %q is not in %q", kind, want, said)
+			}
+		}
+	}
+}

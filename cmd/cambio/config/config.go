@@ -131,7 +131,8 @@ type Keys struct {
 
 // Outbound restricts outgoing requests: key sets, token reviews, providers.
 type Outbound struct {
-	// PEM file of further roots for providers. Optional: the system's roots.
+	// PEM file of further roots, beside the system's, for providers and for trusts
+	// that name no ca_file of their own. Optional.
 	CAFile string `yaml:"ca_file"`
 	// The hosts that may be asked: a name, *.name, an address, or * for every one.
 	// Loopback must be named besides. A CIDR prefix opens addresses that are
