@@ -15,6 +15,7 @@ import (
 // Store is one open database.
 type Store interface {
 	ledger.Log
+	ledger.Audit
 	issuer.Keys
 	policy.State
 	// Lease returns one lease, or an *exchange.Error of KindNotFound.

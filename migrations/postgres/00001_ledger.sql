@@ -81,7 +81,8 @@ create index events_facts on cambio.events using brin (
 	((facts).handle) int8_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.002),
 	at timestamptz_minmax_ops
 ) with (pages_per_range = 128, autosummarize = on);
--- For whoever fills `leaves`.
+-- The order in which rows became durable: for whoever fills `leaves` or `counts`,
+-- and for tails.
 create index events_tx on cambio.events (tx);
 
 -- +goose StatementBegin
@@ -203,6 +204,31 @@ create table cambio.open_intents (
 );
 create index open_intents_due on cambio.open_intents (due);
 
+-- How many outcomes of which kind, for summaries: counted from the ledger behind
+-- its back, and no part of it. Grain 1 is hours without the subject, 2 hours with
+-- it, 3 days (UTC) with it: a month by subject reads days and the hours at its
+-- ends. The digest stands in the key for texts that an index may be too small for.
+create table cambio.counts (
+	tenant text collate "C" not null,
+	grain smallint not null check (grain between 1 and 3),
+	start timestamptz not null,
+	type smallint not null,
+	digest bytea not null check (octet_length(digest) = 32),
+	subject text collate "C" not null,
+	target text collate "C" not null,
+	rule text collate "C" not null,
+	n bigint not null,
+	primary key (tenant, grain, start, type, digest)
+);
+
+-- Rows of transactions before this one are in the counts, all others are not.
+-- Whoever adds to the counts holds this row.
+create table cambio.rolled (
+	one boolean primary key default true check (one),
+	tx xid8 not null
+);
+insert into cambio.rolled (tx) values ('0');
+
 -- The leaves of the Merkle tree, dense from zero in each tenant (S33).
 create table cambio.leaves (
 	tenant text collate "C" not null,
@@ -302,7 +328,7 @@ create table cambio.sessions (
 
 -- +goose Down
 drop table cambio.sessions, cambio.keys, cambio.revisions, cambio.used, cambio.denies, cambio.deny_epoch,
-	cambio.leases, cambio.leaves, cambio.open_intents;
+	cambio.leases, cambio.leaves, cambio.open_intents, cambio.counts, cambio.rolled;
 drop view cambio.exchanges;
 drop table cambio.events;
 drop function cambio.make_partitions(integer), cambio.uuid_floor(timestamptz), cambio.refuse_change(), cambio.facts_of(json);

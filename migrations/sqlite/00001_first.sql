@@ -77,7 +77,7 @@ end;
 -- +goose StatementEnd
 
 create view exchanges as
-select id, exchange, tenant, type, at, record,
+select seq, id, exchange, tenant, type, at, record,
   lower(substr(hex(exchange), 1, 8) || '-' || substr(hex(exchange), 9, 4) || '-' || substr(hex(exchange), 13, 4) || '-' ||
     substr(hex(exchange), 17, 4) || '-' || substr(hex(exchange), 21)) as exchange_text,
   coalesce(json_extract(record, '$.subject'), '') as subject,
@@ -95,6 +95,28 @@ select id, exchange, tenant, type, at, record,
   coalesce(json_extract(record, '$.handle'), '') as handle,
   coalesce(json_extract(record, '$.reason'), '') as reason
 from events where type between 2 and 5;
+
+-- How many outcomes of which kind, for summaries: counted from the ledger behind
+-- its back, and no part of it. Grain 1 is hours without the subject, 2 hours with
+-- it, 3 days (UTC) with it. start is in Unix microseconds.
+create table counts (
+  tenant  text    not null,
+  grain   integer not null check (grain between 1 and 3),
+  start   integer not null,
+  type    integer not null,
+  subject text    not null,
+  target  text    not null,
+  rule    text    not null,
+  n       integer not null,
+  primary key (tenant, grain, start, type, subject, target, rule)
+) strict, without rowid;
+
+-- Rows up to this one are in the counts, all others are not.
+create table rolled (
+  one integer primary key check (one = 1),
+  seq integer not null
+) strict;
+insert into rolled (one, seq) values (1, 0);
 
 -- The leaves of the Merkle tree: dense and append-only (S33). They outlive the
 -- events they hash, so nothing refers.

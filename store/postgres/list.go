@@ -103,6 +103,7 @@ var comparisons = map[ledger.Op]string{
 type renderer struct {
 	arguments []any
 	nodes     int
+	columns   map[ledger.Field]string // where members are columns, as in the counts; nil: in the ledger
 }
 
 func (r *renderer) value(v any) string {
@@ -189,6 +190,16 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 				}
 			}
 		}
+	}
+	if r.columns != nil {
+		if n.Field == ledger.FieldOutcome {
+			return r.textual("(case type when 2 then 'issued' when 3 then 'denied' when 4 then 'failed' else 'unknown' end)", operator, n.Value.Text), nil
+		}
+		column, ok := r.columns[n.Field]
+		if !ok {
+			return "", fmt.Errorf("it names %q, which the counts do not have", n.Field)
+		}
+		return r.textual(column, operator, n.Value.Text), nil
 	}
 	m, ok := members[n.Field]
 	if !ok {
