@@ -15,9 +15,9 @@ import (
 	"github.com/cambio-sts/cambio/exchange/issuer"
 )
 
-// TestRFC9068_2_2_Claims: exactly the claims of the profile, `scope` one string and
+// TestRFC9068Section2_2Claims: exactly the claims of the profile, `scope` one string and
 // left out where nothing was granted (§2.2.3).
-func TestRFC9068_2_2_Claims(t *testing.T) {
+func TestRFC9068Section2_2Claims(t *testing.T) {
 	k := newKit(t)
 	at := token(noon)
 	secret, err := k.Mint(t.Context(), at)
@@ -47,10 +47,10 @@ func TestRFC9068_2_2_Claims(t *testing.T) {
 	}
 }
 
-// TestRFC8693_4_1_ActorChain: the outermost actor is outermost, each is identified
+// TestRFC8693Section4_1ActorChain: the outermost actor is outermost, each is identified
 // and nothing more, and one that was only asserted cannot be taken for one that was
 // proven (S15).
-func TestRFC8693_4_1_ActorChain(t *testing.T) {
+func TestRFC8693Section4_1ActorChain(t *testing.T) {
 	k := newKit(t)
 	secret, err := k.mint(t, func(a *exchange.AccessToken) {
 		a.Actors = []exchange.Actor{
