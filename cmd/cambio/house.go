@@ -198,7 +198,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealKey []byte) error {
 			return nil
 		},
 		Now: time.Now, Random: rand.Reader, Trusted: h.config.TrustedProxies,
-		RequestBytes: int(h.config.Limits.RequestBytes), Logger: h.log,
+		RequestBytes: int(h.config.Limits.RequestBytes), Timeout: h.config.Limits.Timeout, Logger: h.log,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the API: %w", err)

@@ -56,7 +56,10 @@ type Options struct {
 	Random       io.Reader      // safe for concurrent use; nil: crypto/rand
 	Trusted      []netip.Prefix // proxies whose X-Forwarded-For counts (S19)
 	RequestBytes int            // greatest request; zero: 64 KiB
-	Logger       *slog.Logger   // nil: slog.Default
+	// Timeout is what one exchange has for its steps, as the exchanger itself keeps
+	// it: calls are held open long enough for it. Zero: exchange.DefaultTimeout.
+	Timeout time.Duration
+	Logger  *slog.Logger // nil: slog.Default
 }
 
 // defaultRequestBytes is the greatest request where Options say nothing.

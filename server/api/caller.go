@@ -53,15 +53,12 @@ func (s *Server) arrive(r *http.Request, door string) context.Context {
 	})
 }
 
-// nativeLimit bounds a whole gRPC call, the reading of its message among it, where
-// no interceptor's deadline does yet: a caller who opens a stream and sends
-// nothing.
-const nativeLimit = time.Minute
-
-// GRPC is the gRPC face, for HTTP/2 requests of content type application/grpc.
+// GRPC is the gRPC face, for HTTP/2 requests of content type application/grpc. A
+// whole call is bounded, the reading of its message among it, where no
+// interceptor's deadline does yet: a caller may open a stream and send nothing.
 func (s *Server) GRPC() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(s.arrive(r, "grpc"), nativeLimit)
+		ctx, cancel := context.WithTimeout(s.arrive(r, "grpc"), s.whole())
 		defer cancel()
 		s.grpc.ServeHTTP(w, r.WithContext(ctx))
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cambio-sts/cambio/exchange"
 	cambiov1 "github.com/cambio-sts/cambio/proto/cambio/v1"
+	"github.com/cambio-sts/cambio/server"
 	"github.com/cambio-sts/cambio/server/api"
 )
 
@@ -289,3 +290,43 @@ func TestFacesStandByThemselves(t *testing.T) {
 		t.Errorf("got %s, %q, %s, %d bytes of agent", got.ClientIP, got.TraceID, got.RequestStarted, len(got.UserAgent))
 	}
 }
+
+// However long an exchange may take, its call is not cut before; and where it may
+// take little, not held much longer.
+func TestCallsLastAsLongAsExchanges(t *testing.T) {
+	for _, timeout := range []time.Duration{0, time.Second, 2 * time.Minute} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			h := open(t, func(o *api.Options) { o.Timeout = timeout })
+			left := make(chan time.Duration, 1)
+			h.bureau.answer = func(ctx context.Context, r exchange.Request) (exchange.Receipt, error) {
+				deadline, ok := ctx.Deadline()
+				if !ok {
+					t.Error("no deadline")
+				}
+				left <- time.Until(deadline)
+				return issue(ctx, r)
+			}
+			want := server.ExchangeTime(timeout)
+			check := func(face string) {
+				t.Helper()
+				if got := <-left; got > want || got < want-patience {
+					t.Errorf("%s: an exchange of %s gets %s, want %s", face, timeout, got, want)
+				}
+			}
+			if got := h.send(t, "POST", "/v1/exchanges", goodBody); got.status != 200 {
+				t.Fatalf("%d %s", got.status, got.body)
+			}
+			check("REST")
+			if _, err := h.exchange.Exchange(t.Context(), goodRequest()); err != nil {
+				t.Fatal(err)
+			}
+			check("gRPC")
+		})
+	}
+	if least := 2*time.Minute + exchange.SettleTimeout; server.ExchangeTime(2*time.Minute) < least {
+		t.Errorf("less than %s, which one attempt takes", least)
+	}
+}
+
+// patience is how long a request takes to come to its handler on a busy machine.
+const patience = 5 * time.Second

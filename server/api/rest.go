@@ -29,11 +29,18 @@ import (
 	"github.com/cambio-sts/cambio/server"
 )
 
-// The time that a request at the REST face may take: for its body, and whole.
+// The time that a request may take beside its call: for its body, and for the
+// answer.
 const (
-	restRead  = 10 * time.Second
-	restWhole = time.Minute
+	readTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
 )
+
+// whole bounds a request from its first byte to the last of its answer. No method's
+// limit is longer than an exchange's.
+func (s *Server) whole() time.Duration {
+	return readTimeout + server.ExchangeTime(s.o.Timeout) + writeTimeout
+}
 
 // REST is the REST face: everything under /v1/, and the OpenAPI document at
 // /openapi.json and /v1/openapi.json.
@@ -138,7 +145,7 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 		return nil, err
 	}
 	inner.URL.RawQuery = r.URL.RawQuery
-	body, err := server.ReadBody(w, r, int64(f.o.RequestBytes), restRead, restWhole)
+	body, err := server.ReadBody(w, r, int64(f.o.RequestBytes), readTimeout, f.whole())
 	if err != nil {
 		return nil, err
 	}

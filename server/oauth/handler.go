@@ -12,6 +12,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // Exchanger performs exchanges. An error is an *exchange.Error.
@@ -119,7 +120,7 @@ func (h *Handler) Paths() []string {
 // an exchange that starts its clock anew at the intent, its durable writes, which
 // denies may make it repeat, and writing.
 func (h *Handler) whole() time.Duration {
-	return readTimeout + 2*h.Timeout + 4*exchange.SettleTimeout + writeTimeout
+	return readTimeout + server.ExchangeTime(h.Timeout) + writeTimeout
 }
 
 // ServeHTTP finds the endpoint by the exact path.
