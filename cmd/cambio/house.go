@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cambio-sts/cambio/cmd/cambio/config"
@@ -51,8 +52,9 @@ type house struct {
 	api      *api.Server
 	tracing  *tracing
 
-	stop context.CancelFunc // of the background work
-	work sync.WaitGroup
+	stopping atomic.Bool        // no longer ready
+	stop     context.CancelFunc // of the background work
+	work     sync.WaitGroup
 }
 
 // blueprint is what a house is built from.
@@ -265,6 +267,12 @@ func (h *house) enter(next http.Handler) http.Handler {
 // ops is the second port.
 func (h *house) ops() http.Handler {
 	return server.Ops(h.meters.handler(), []server.Check{
+		{Name: "serving", Ready: func(context.Context) error {
+			if h.stopping.Load() {
+				return errors.New("stopping")
+			}
+			return nil
+		}},
 		{Name: "store", Ready: h.store.Ping},
 		{Name: "policy", Ready: func(context.Context) error { return h.policies.Status() }},
 		{Name: "keys", Ready: func(context.Context) error { return h.issuer.Ready() }},
@@ -287,6 +295,18 @@ func (h *house) start() {
 	})
 }
 
+// rest waits for the background work to end.
+func (h *house) rest(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { h.work.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stopping: background work did not end in time: %w", ctx.Err())
+	}
+}
+
 // close ends everything in the order in which one needs the other: the doors have
 // drained before, then the background, then the ledger, and the store last.
 func (h *house) close(ctx context.Context) error {
@@ -296,7 +316,7 @@ func (h *house) close(ctx context.Context) error {
 	}
 	if h.stop != nil {
 		h.stop()
-		h.work.Wait()
+		errs = append(errs, h.rest(ctx))
 	}
 	if h.ledger != nil {
 		errs = append(errs, h.ledger.Close(ctx))

@@ -11,10 +11,12 @@ import (
 	"github.com/cambio-sts/cambio/server"
 )
 
-// How long a stop may take: requests in flight first, then what they queued.
+// How long a stop may take: requests in flight first, then what they queued. With
+// the seconds that a load balancer needs to look away, it fits into the thirty
+// after which Kubernetes kills.
 const (
-	drainRequests = 25 * time.Second
-	drainLedger   = 10 * time.Second
+	drainRequests = 15 * time.Second
+	drainLedger   = 5 * time.Second
 )
 
 // late is a handler that is known only after the port is: the URL that a port of
@@ -59,9 +61,9 @@ func (p *ports) close(ctx context.Context) {
 	_ = errors.Join(p.main.Shutdown(ctx), p.ops.Shutdown(ctx))
 }
 
-// run serves until ctx ends, or a listener fails, and then stops in order: no new
-// requests, those in flight settle, the ledger drains, the store closes. ready is
-// called when requests are answered.
+// run serves until ctx ends, or a listener fails, and then stops in order: it is no
+// longer ready, no new requests, those in flight settle, the ledger drains, the
+// store closes. ready is called when requests are answered.
 func (p *ports) run(ctx context.Context, h *house, ready func() error) error {
 	second := h.ops()
 	if p.guard != nil {
@@ -81,6 +83,7 @@ func (p *ports) run(ctx context.Context, h *house, ready func() error) error {
 		case err = <-failed:
 		}
 	}
+	h.stopping.Store(true) // the second port answers until the end
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainRequests)
 	defer cancel()
 	err = errors.Join(err, p.main.Shutdown(drain))
