@@ -22,6 +22,7 @@ const (
 	EventPolicyLoaded EventType = 12
 	EventQueried      EventType = 13
 	EventApproved     EventType = 14
+	EventKeysChanged  EventType = 15
 )
 
 var eventNames = map[EventType]string{
@@ -29,6 +30,7 @@ var eventNames = map[EventType]string{
 	EventUnknown: "unknown", EventRenewed: "renewed", EventRevoked: "revoked", EventExpired: "expired",
 	EventSigned: "signed", EventDenyAdded: "deny_added", EventDenyRemoved: "deny_removed",
 	EventPolicyLoaded: "policy_loaded", EventQueried: "queried", EventApproved: "approved",
+	EventKeysChanged: "keys_changed",
 }
 
 // String is the name in the record, lower case.

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // SealKeySize is the length of a sealing key in bytes.
@@ -27,6 +29,7 @@ const (
 // not open (S4). It is safe for concurrent use.
 type Sealer struct {
 	current [sealKeyIDLen]byte
+	order   [][sealKeyIDLen]byte // as given: the current key first
 	keys    map[[sealKeyIDLen]byte]cipher.AEAD
 	mac     []byte
 	random  io.Reader
@@ -54,6 +57,7 @@ func NewSealer(random io.Reader, key []byte, older ...[]byte) (*Sealer, error) {
 		}
 		id := sealKeyID(encryption)
 		s.keys[id] = aead
+		s.order = append(s.order, id)
 		if i > 0 {
 			continue
 		}
@@ -92,7 +96,7 @@ func (s *Sealer) Open(purpose, id string, sealed []byte) ([]byte, error) {
 	copy(key[:], sealed[1:])
 	aead, ok := s.keys[key]
 	if !ok {
-		return nil, errors.New("sealed under another key: give the key that was in use, or the old one beside the new")
+		return nil, fmt.Errorf("sealed under the sealing key %x, which is neither seal.key nor in seal.old_keys: put the earlier key into seal.old_keys", key)
 	}
 	rest := sealed[1+sealKeyIDLen:]
 	if len(rest) < aead.NonceSize() {
@@ -103,6 +107,58 @@ func (s *Sealer) Open(purpose, id string, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("opening a sealed %s: it was altered, or belongs to another row", purpose)
 	}
 	return plain, nil
+}
+
+// Reseal seals under the current key what another sealed for (purpose, id). What
+// the current key sealed comes back as nil.
+func (s *Sealer) Reseal(purpose, id string, sealed []byte) ([]byte, error) {
+	if bytes.HasPrefix(sealed, s.Header()) {
+		return nil, nil
+	}
+	plain, err := s.Open(purpose, id, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return s.Seal(purpose, id, plain)
+}
+
+// Header is what everything begins with that the current key sealed.
+func (s *Sealer) Header() []byte { return append([]byte{sealVersion}, s.current[:]...) }
+
+// KeyID names the current key: 16 hexadecimal digits of a hash, which tell nothing
+// of the key.
+func (s *Sealer) KeyID() string { return hex.EncodeToString(s.current[:]) }
+
+// SealedUnder names the key that a value says it was sealed under, and its place
+// among this Sealer's keys: 0 for the current one, then the older ones from 1; -1
+// for a key that this Sealer does not have. What is no sealed value has no name. It
+// opens nothing: whether the value is whole is another matter.
+func (s *Sealer) SealedUnder(sealed []byte) (keyID string, place int) {
+	if len(sealed) < 1+sealKeyIDLen || sealed[0] != sealVersion {
+		return "", -1
+	}
+	id := [sealKeyIDLen]byte(sealed[1:])
+	return hex.EncodeToString(id[:]), slices.Index(s.order, id)
+}
+
+// Resealed is what became of a change of the sealing key.
+type Resealed struct {
+	Done    int // sealed anew; where nothing was to be written: that would be
+	Current int // under the current key already, among those that were looked at
+	// Faults are the values that do not open and were left as they are, at most
+	// MaxResealFaults; Faulty is how many they are.
+	Faulty int
+	Faults []error
+}
+
+// MaxResealFaults bounds how many faults are described.
+const MaxResealFaults = 20
+
+// Fault counts a value that does not open.
+func (r *Resealed) Fault(err error) {
+	if r.Faulty++; len(r.Faults) < MaxResealFaults {
+		r.Faults = append(r.Faults, err)
+	}
 }
 
 // sealContext is the associated data: both parts, unambiguously.

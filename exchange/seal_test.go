@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"bytes"
 	"crypto/rand"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -78,6 +79,47 @@ func TestSealKeysRotate(t *testing.T) {
 		if _, err := exchange.NewSealer(rand.Reader, make([]byte, size)); err == nil {
 			t.Errorf("a key of %d bytes is taken", size)
 		}
+	}
+}
+
+// TestS4ResealKeepsTheBinding: what is sealed anew opens where it did, and nowhere
+// else; what was moved is not sealed anew.
+func TestS4ResealKeepsTheBinding(t *testing.T) {
+	old, both, fresh := sealer(t, 1), sealer(t, 2, 1), sealer(t, 2)
+	sealed, err := old.Seal("p", "i", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := both.Reseal("p", "other", sealed); err == nil {
+		t.Error("a row that was moved is sealed anew")
+	}
+	if _, err := fresh.Reseal("p", "i", sealed); err == nil || !strings.Contains(err.Error(), old.KeyID()) || !strings.Contains(err.Error(), "put the earlier key into seal.old_keys") {
+		t.Errorf("without the old key: %v", err)
+	}
+	resealed, err := both.Reseal("p", "i", sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := fresh.Open("p", "i", resealed); err != nil || string(plain) != "x" {
+		t.Errorf("it opens to %q, %v", plain, err)
+	}
+	if _, err := fresh.Open("p", "other", resealed); err == nil {
+		t.Error("it opens elsewhere")
+	}
+	if again, err := both.Reseal("p", "i", resealed); again != nil || err != nil {
+		t.Errorf("it is sealed again: %x, %v", again, err)
+	}
+	for _, c := range []struct {
+		value []byte
+		id    string
+		place int
+	}{{sealed, old.KeyID(), 1}, {resealed, fresh.KeyID(), 0}, {nil, "", -1}, {[]byte("clear text"), "", -1}, {sealed[:5], "", -1}} {
+		if id, place := both.SealedUnder(c.value); id != c.id || place != c.place {
+			t.Errorf("%x: under %q at %d, want %q at %d", c.value, id, place, c.id, c.place)
+		}
+	}
+	if id, place := fresh.SealedUnder(sealed); id != old.KeyID() || place != -1 {
+		t.Errorf("a key that is not there is %q at %d", id, place)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/issuer"
+	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/exchange/policy"
 )
@@ -16,7 +17,8 @@ import (
 type Store interface {
 	ledger.Log
 	ledger.Audit
-	issuer.Keys
+	issuer.Custody
+	lease.Seals
 	policy.State
 	// Lease returns one lease, or an *exchange.Error of KindNotFound.
 	Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)

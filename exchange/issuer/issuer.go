@@ -89,6 +89,18 @@ const (
 
 // Open reads the keys, and makes them where there are none.
 func Open(ctx context.Context, o Options) (*Issuer, error) {
+	i, err := prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// prepare checks the options and touches no key.
+func prepare(o Options) (*Issuer, error) {
 	if err := checkURL(o.URL); err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
@@ -120,9 +132,6 @@ func Open(ctx context.Context, o Options) (*Issuer, error) {
 	}
 	if i.report == nil {
 		i.report = func(error) {}
-	}
-	if err := i.Refresh(ctx); err != nil {
-		return nil, err
 	}
 	return i, nil
 }

@@ -42,6 +42,7 @@ func (c *clock) advance(d time.Duration) {
 type memory struct {
 	mu      sync.Mutex
 	rows    []issuer.SealedKey
+	events  []exchange.Event
 	fail    error
 	listing func() // runs after a list was taken
 }
@@ -83,6 +84,34 @@ func (m *memory) RetireKey(_ context.Context, purpose, kid string) error {
 	return m.fail
 }
 
+func (m *memory) ChangeKeys(ctx context.Context, c issuer.KeyChange) (bool, error) {
+	added, err := m.AddKey(ctx, c.Add, c.After)
+	if !added || err != nil {
+		return added, err
+	}
+	for _, kid := range c.Remove {
+		if err := m.RetireKey(ctx, c.Add.Purpose, kid); err != nil {
+			return false, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, c.Event)
+	return true, nil
+}
+
+func (m *memory) ReplaceSealed(_ context.Context, purpose, kid string, old, sealed []byte) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, row := range m.rows {
+		if row.Purpose == purpose && row.KeyID == kid && bytes.Equal(row.Sealed, old) {
+			m.rows[i].Sealed = sealed
+			return true, m.fail
+		}
+	}
+	return false, m.fail
+}
+
 func (m *memory) edit(f func(rows []issuer.SealedKey) []issuer.SealedKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -99,9 +128,13 @@ type kit struct {
 	reports []string
 }
 
-func sealer(t testing.TB, key byte) *exchange.Sealer {
+func sealer(t testing.TB, key byte, older ...byte) *exchange.Sealer {
 	t.Helper()
-	s, err := exchange.NewSealer(rand.Reader, bytes.Repeat([]byte{key}, exchange.SealKeySize))
+	var old [][]byte
+	for _, k := range older {
+		old = append(old, bytes.Repeat([]byte{k}, exchange.SealKeySize))
+	}
+	s, err := exchange.NewSealer(rand.Reader, bytes.Repeat([]byte{key}, exchange.SealKeySize), old...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package issuer
 import (
 	"context"
 	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
 )
 
 // Keys is where signing keys are kept, sealed. The store implements it.
@@ -14,6 +16,25 @@ type Keys interface {
 	AddKey(ctx context.Context, k SealedKey, after string) (bool, error)
 	// RetireKey deletes a key that has expired.
 	RetireKey(ctx context.Context, purpose, kid string) error
+}
+
+// Custody is what a person may do with the keys besides. The store implements it.
+type Custody interface {
+	Keys
+	// ChangeKeys does all of a change in one transaction, or nothing of it; false
+	// means that the newest key of the purpose is another by now.
+	ChangeKeys(ctx context.Context, c KeyChange) (bool, error)
+	// ReplaceSealed puts sealed in the place of old, if that is what the row still
+	// holds; false means that it does not.
+	ReplaceSealed(ctx context.Context, purpose, kid string, old, sealed []byte) (bool, error)
+}
+
+// KeyChange is a change of one purpose's keys, with the event that tells of it.
+type KeyChange struct {
+	Add    SealedKey
+	After  string   // the newest key of Add's purpose; empty: none
+	Remove []string // ids of keys of Add's purpose
+	Event  exchange.Event
 }
 
 // SealedKey is a row of the keys table. Both halves of the key are inside Sealed,

@@ -76,27 +76,14 @@ func (i *Issuer) Refresh(ctx context.Context) error {
 // refresh takes one purpose's rows. It reports whether a key was added, here or by
 // another replica, so that the rows must be read again.
 func (i *Issuer) refresh(ctx context.Context, r *ring, rows []SealedKey, began time.Time) (bool, error) {
-	newest := ""
-	var keys []*signingKey
-	for _, row := range rows {
-		if row.Purpose != r.purpose {
-			continue
-		}
-		newest = row.KeyID
-		k, err := openKey(i.sealer, row)
-		if err != nil {
-			i.refuse(r, row, err)
-			continue
-		}
-		keys = append(keys, k)
+	keys, withdrawn, newest, err := i.open(r, rows)
+	if err != nil {
+		return false, err
 	}
-	if newest != "" && len(keys) == 0 {
-		return false, fmt.Errorf("none of the %s keys in the store opens: give the sealing key that was in use when they were made", r.purpose)
-	}
-	slices.SortStableFunc(keys, func(a, b *signingKey) int { return a.signAt.Compare(b.signAt) })
 	keys, retired := r.split(keys, began)
+	retired = append(withdrawn, retired...)
 	if signAt, due := i.due(r, keys, began); due {
-		next, err := newSealedKey(i.sealer, i.random, r.purpose, r.algorithm, began, signAt)
+		next, err := newSealedKey(i.sealer, i.random, r.purpose, r.algorithm, began, signAt, false)
 		if err != nil {
 			return false, fmt.Errorf("making the next %s key: %w", r.purpose, err)
 		}
@@ -116,6 +103,48 @@ func (i *Issuer) refresh(ctx context.Context, r *ring, rows []SealedKey, began t
 		}
 	}
 	return false, nil
+}
+
+// open opens one purpose's rows: keys in the order in which they sign, those that
+// were withdrawn, and the id of the newest row, whether it opens or not.
+func (i *Issuer) open(r *ring, rows []SealedKey) (keys, withdrawn []*signingKey, newest string, err error) {
+	for _, row := range rows {
+		if row.Purpose != r.purpose {
+			continue
+		}
+		newest = row.KeyID
+		k, fault := openKey(i.sealer, row)
+		if fault != nil {
+			err = fault
+			i.refuse(r, row, fault)
+			continue
+		}
+		keys = append(keys, k)
+	}
+	if newest != "" && len(keys) == 0 {
+		return nil, nil, "", fmt.Errorf("none of the %s keys in the store opens; the last one is %w", r.purpose, err)
+	}
+	slices.SortStableFunc(keys, func(a, b *signingKey) int { return a.signAt.Compare(b.signAt) })
+	keys, withdrawn = withdraw(keys)
+	return keys, withdrawn, newest, nil
+}
+
+// withdraw takes out what a key that stands alone has ended.
+func withdraw(keys []*signingKey) (stay, withdrawn []*signingKey) {
+	var since time.Time
+	for _, k := range keys {
+		if k.alone && k.publishAt.After(since) {
+			since = k.publishAt
+		}
+	}
+	for _, k := range keys {
+		if k.publishAt.Before(since) {
+			withdrawn = append(withdrawn, k)
+		} else {
+			stay = append(stay, k)
+		}
+	}
+	return stay, withdrawn
 }
 
 // refuse reports a row that was not written by us, once (S4).

@@ -41,7 +41,9 @@ type signingKey struct {
 	algorithm string
 	public    jose.JSONWebKey
 	signer    jose.Signer
+	publishAt time.Time
 	signAt    time.Time
+	alone     bool
 }
 
 // sealedKey is what a row holds inside its seal. Algorithm and times are in it, so
@@ -51,13 +53,17 @@ type sealedKey struct {
 	Key       json.RawMessage `json:"key"` // a private JWK
 	PublishAt int64           `json:"publish_at"`
 	SignAt    int64           `json:"sign_at"`
+	// Alone withdraws every key of the purpose that was published before this one.
+	// It stands inside the seal so that a copy of a withdrawn row brings nothing
+	// back.
+	Alone bool `json:"alone,omitempty"`
 }
 
 // sealPurpose binds a seal to the kind of key; the row's kid is the id.
 func sealPurpose(purpose string) string { return "signing key: " + purpose }
 
 // newSealedKey makes a key and its row. Times are kept in whole seconds.
-func newSealedKey(sealer *exchange.Sealer, random io.Reader, purpose, algorithm string, publishAt, signAt time.Time) (SealedKey, error) {
+func newSealedKey(sealer *exchange.Sealer, random io.Reader, purpose, algorithm string, publishAt, signAt time.Time, alone bool) (SealedKey, error) {
 	private, err := generators[algorithm](random)
 	if err != nil {
 		return SealedKey{}, fmt.Errorf("making a key: %w", err)
@@ -70,7 +76,7 @@ func newSealedKey(sealer *exchange.Sealer, random io.Reader, purpose, algorithm 
 	if err != nil {
 		return SealedKey{}, fmt.Errorf("encoding a key: %w", err)
 	}
-	plain, err := json.Marshal(sealedKey{Key: encoded, PublishAt: publishAt.Unix(), SignAt: signAt.Unix()})
+	plain, err := json.Marshal(sealedKey{Key: encoded, PublishAt: publishAt.Unix(), SignAt: signAt.Unix(), Alone: alone})
 	if err != nil {
 		return SealedKey{}, fmt.Errorf("encoding a key: %w", err)
 	}
@@ -133,7 +139,7 @@ func openKey(sealer *exchange.Sealer, row SealedKey) (*signingKey, error) {
 	public.Use = "sig"
 	return &signingKey{
 		id: id, algorithm: jwk.Algorithm, public: public, signer: signer,
-		signAt: time.Unix(inside.SignAt, 0).UTC(),
+		publishAt: time.Unix(inside.PublishAt, 0).UTC(), signAt: time.Unix(inside.SignAt, 0).UTC(), alone: inside.Alone,
 	}, nil
 }
 

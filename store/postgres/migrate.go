@@ -186,7 +186,7 @@ grant select, insert, update on cambio.deny_epoch, cambio.denies to %[1]s;
 grant select, insert on cambio.revisions to %[1]s;
 grant select, insert, update on cambio.counts to %[1]s;
 grant select, update on cambio.rolled to %[1]s;
-grant select, insert, delete on cambio.keys to %[1]s;
+grant select, insert, update (sealed), delete on cambio.keys to %[1]s;
 grant execute on function cambio.make_partitions(integer) to %[1]s;
 `
 

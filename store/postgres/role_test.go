@@ -124,7 +124,7 @@ func TestS34LeastRights(t *testing.T) {
 		"create table cambio.mine (a int)", "create table public.mine (a int)", "create schema mine",
 		"drop table cambio.used", "alter table cambio.events disable trigger all", "alter table cambio.events detach partition cambio.events_default",
 		"delete from cambio.denies", "delete from cambio.deny_epoch", "delete from cambio.revisions", "update cambio.revisions set seq = 9",
-		"update cambio.keys set sealed = ''", "insert into cambio.goose_db_version (version_id, is_applied) values (99, true)",
+		"update cambio.keys set sign_at = now()", "update cambio.keys set kid = 'x', sealed = ''", "update cambio.keys set purpose = 'access'", "insert into cambio.goose_db_version (version_id, is_applied) values (99, true)",
 		"create function cambio.f() returns int language sql as 'select 1'", "set session_replication_role = replica",
 	} {
 		if err := d.Try(t.Context(), pgtest.ServiceRole, statement); err == nil {

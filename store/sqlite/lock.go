@@ -12,6 +12,10 @@ import (
 	codes "modernc.org/sqlite/lib"
 )
 
+// ErrInUse is in the chain of what Open and Migrate return while another process
+// has the database open.
+var ErrInUse = errors.New("the database is in use")
+
 // lock keeps the database to one process. It is itself an empty SQLite database
 // beside it, under an exclusive transaction: SQLite knows how to lock a file on
 // every system, and the system lets go when the process dies.
@@ -38,7 +42,7 @@ func acquire(ctx context.Context, path string) (*lock, error) {
 	}
 	if code(err) == codes.SQLITE_BUSY {
 		err = exchange.Fault(exchange.KindMisconfigured,
-			"another process has "+path+" open, and SQLite serves one: stop the other, or use Postgres for several", err)
+			"another process has "+path+" open, and SQLite serves one: stop the other, or use Postgres for several", errors.Join(ErrInUse, err))
 	} else {
 		err = fmt.Errorf("locking %s: %w", name, err)
 	}

@@ -57,7 +57,7 @@ func testAppend(t *testing.T, w *world) {
 	})
 	t.Run("every type", func(t *testing.T) {
 		w := w.in(t)
-		for of := exchange.EventIntent; of <= exchange.EventApproved; of++ {
+		for of := exchange.EventIntent; of <= exchange.EventKeysChanged; of++ {
 			w.want(ledger.StatusInserted, w.entry(w.event("default", of)))
 		}
 	})

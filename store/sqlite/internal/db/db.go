@@ -72,6 +72,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.listKeysStmt, err = db.PrepareContext(ctx, listKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query ListKeys: %w", err)
 	}
+	if q.listSealedStmt, err = db.PrepareContext(ctx, listSealed); err != nil {
+		return nil, fmt.Errorf("error preparing query ListSealed: %w", err)
+	}
 	if q.newestRevisionStmt, err = db.PrepareContext(ctx, newestRevision); err != nil {
 		return nil, fmt.Errorf("error preparing query NewestRevision: %w", err)
 	}
@@ -89,6 +92,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.removeDenyStmt, err = db.PrepareContext(ctx, removeDeny); err != nil {
 		return nil, fmt.Errorf("error preparing query RemoveDeny: %w", err)
+	}
+	if q.replaceSealStmt, err = db.PrepareContext(ctx, replaceSeal); err != nil {
+		return nil, fmt.Errorf("error preparing query ReplaceSeal: %w", err)
+	}
+	if q.replaceSealedStmt, err = db.PrepareContext(ctx, replaceSealed); err != nil {
+		return nil, fmt.Errorf("error preparing query ReplaceSealed: %w", err)
 	}
 	if q.retireKeyStmt, err = db.PrepareContext(ctx, retireKey); err != nil {
 		return nil, fmt.Errorf("error preparing query RetireKey: %w", err)
@@ -187,6 +196,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing listKeysStmt: %w", cerr)
 		}
 	}
+	if q.listSealedStmt != nil {
+		if cerr := q.listSealedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listSealedStmt: %w", cerr)
+		}
+	}
 	if q.newestRevisionStmt != nil {
 		if cerr := q.newestRevisionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing newestRevisionStmt: %w", cerr)
@@ -215,6 +229,16 @@ func (q *Queries) Close() error {
 	if q.removeDenyStmt != nil {
 		if cerr := q.removeDenyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing removeDenyStmt: %w", cerr)
+		}
+	}
+	if q.replaceSealStmt != nil {
+		if cerr := q.replaceSealStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing replaceSealStmt: %w", cerr)
+		}
+	}
+	if q.replaceSealedStmt != nil {
+		if cerr := q.replaceSealedStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing replaceSealedStmt: %w", cerr)
 		}
 	}
 	if q.retireKeyStmt != nil {
@@ -292,12 +316,15 @@ type Queries struct {
 	insertLeaseStmt    *sql.Stmt
 	leaseStmt          *sql.Stmt
 	listKeysStmt       *sql.Stmt
+	listSealedStmt     *sql.Stmt
 	newestRevisionStmt *sql.Stmt
 	pendingStmt        *sql.Stmt
 	pruneUsedStmt      *sql.Stmt
 	raiseEpochStmt     *sql.Stmt
 	recordOfStmt       *sql.Stmt
 	removeDenyStmt     *sql.Stmt
+	replaceSealStmt    *sql.Stmt
+	replaceSealedStmt  *sql.Stmt
 	retireKeyStmt      *sql.Stmt
 	revisionOfStmt     *sql.Stmt
 	typesOfStmt        *sql.Stmt
@@ -324,12 +351,15 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		insertLeaseStmt:    q.insertLeaseStmt,
 		leaseStmt:          q.leaseStmt,
 		listKeysStmt:       q.listKeysStmt,
+		listSealedStmt:     q.listSealedStmt,
 		newestRevisionStmt: q.newestRevisionStmt,
 		pendingStmt:        q.pendingStmt,
 		pruneUsedStmt:      q.pruneUsedStmt,
 		raiseEpochStmt:     q.raiseEpochStmt,
 		recordOfStmt:       q.recordOfStmt,
 		removeDenyStmt:     q.removeDenyStmt,
+		replaceSealStmt:    q.replaceSealStmt,
+		replaceSealedStmt:  q.replaceSealedStmt,
 		retireKeyStmt:      q.retireKeyStmt,
 		revisionOfStmt:     q.revisionOfStmt,
 		typesOfStmt:        q.typesOfStmt,

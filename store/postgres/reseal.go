@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/issuer"
+	"github.com/cambio-sts/cambio/exchange/lease"
+	"github.com/cambio-sts/cambio/store/postgres/internal/db"
+)
+
+// resealLock keeps two changes of leases' seals from meeting row by row.
+const resealLock = 7165064744911531013
+
+// ChangeKeys adds a key, removes others and writes the event, if the newest of the
+// purpose is still the one named.
+func (s *Store) ChangeKeys(ctx context.Context, c issuer.KeyChange) (bool, error) {
+	done := false
+	err := s.inTransaction(ctx, func(q *db.Queries) error {
+		if err := q.OwnKeys(ctx, keyLock); err != nil {
+			return err
+		}
+		newest, err := q.NewestKey(ctx, c.Add.Purpose)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		if newest != c.After {
+			return nil
+		}
+		var retire *time.Time
+		if !c.Add.RetireAt.IsZero() {
+			retire = &c.Add.RetireAt
+		}
+		n, err := q.AddKey(ctx, db.AddKeyParams{
+			Purpose: c.Add.Purpose, Kid: c.Add.KeyID, Algorithm: c.Add.Algorithm, Sealed: c.Add.Sealed,
+			PublishAt: c.Add.PublishAt, SignAt: c.Add.SignAt, RetireAt: retire,
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		for _, kid := range c.Remove {
+			if err := q.RetireKey(ctx, c.Add.Purpose, kid); err != nil {
+				return err
+			}
+		}
+		done = true
+		return insertEvent(ctx, q, c.Event)
+	})
+	if err != nil {
+		return false, fmt.Errorf("changing the signing keys: %w", err)
+	}
+	return done, nil
+}
+
+// ReplaceSealed puts sealed in the place of old, if the key still holds that.
+func (s *Store) ReplaceSealed(ctx context.Context, purpose, kid string, old, sealed []byte) (bool, error) {
+	n, err := s.queries.ReplaceSealed(ctx, sealed, purpose, kid, old)
+	if err != nil {
+		return false, fmt.Errorf("replacing a sealed key: %w", err)
+	}
+	return n == 1, nil
+}
+
+// ListSealed lists what leases have sealed that does not begin with header.
+func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Sealed, limit int) ([]lease.Sealed, error) {
+	found, err := s.queries.ListSealed(ctx, after.Tenant, after.ID, header, int32(limit))
+	if err != nil {
+		return nil, fmt.Errorf("reading leases: %w", err)
+	}
+	seals := make([]lease.Sealed, len(found))
+	for i, row := range found {
+		seals[i] = lease.Sealed{Tenant: row.Tenant, ID: row.ID, Sealed: row.Sealed}
+	}
+	return seals, nil
+}
+
+// ReplaceSeals puts each Fresh in the place of its Sealed.
+func (s *Store) ReplaceSeals(ctx context.Context, seals []lease.Sealed) (int, error) {
+	tenants, ids := make([]string, len(seals)), make([]exchange.ID, len(seals))
+	olds, fresh := make([][]byte, len(seals)), make([][]byte, len(seals))
+	for i, l := range seals {
+		tenants[i], ids[i], olds[i], fresh[i] = l.Tenant, l.ID, l.Sealed, l.Fresh
+	}
+	var replaced int64
+	err := s.inTransaction(ctx, func(q *db.Queries) error {
+		err := q.OwnKeys(ctx, resealLock)
+		if err == nil {
+			replaced, err = q.ReplaceSeals(ctx, tenants, ids, olds, fresh)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("replacing what leases have sealed: %w", err)
+	}
+	return int(replaced), nil
+}
