@@ -102,7 +102,7 @@ func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 	if h.tracing, err = newTracing(ctx, b.config.Trace.OTLP); err != nil {
 		return nil, err
 	}
-	return h, h.openDoors(bureau, b.sealKey)
+	return h, h.openDoors(bureau, sealer, b.sealKey)
 }
 
 // openPolicy loads the policy folder and puts it in force. A policy that is at
@@ -181,7 +181,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	}, nil
 }
 
-func (h *house) openDoors(bureau *exchange.Bureau, sealKey []byte) error {
+func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, sealKey []byte) error {
 	h.oauth = oauth.New(oauth.Options{
 		Issuer: h.config.Issuer, Exchanger: bureau, Keys: h.issuer, Logger: h.log, Now: time.Now,
 		MaxBytes: h.config.Limits.RequestBytes, Timeout: h.config.Limits.Timeout,
@@ -192,7 +192,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealKey []byte) error {
 		return fmt.Errorf("deriving the key of page tokens: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Exchanger: bureau, Log: h.store, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
+		Exchanger: bureau, Log: h.store, Audit: h.store, Fingerprint: sealer.Fingerprint, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
 		Roles: func(s exchange.Subject) []string {
 			if r := h.policies.Revision(); r != nil {
 				return r.Roles(s)
@@ -280,13 +280,18 @@ func (h *house) ops() http.Handler {
 }
 
 // start sets going what works by itself: key fetches and rotation, the policy
-// watch, the reaper.
+// watch, the reaper, the counts.
 func (h *house) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	h.work.Go(func() { h.verifier.Run(ctx) })
 	h.work.Go(func() { h.issuer.Run(ctx) })
 	h.work.Go(func() { h.reaper.Run(ctx) })
+	h.work.Go(func() {
+		tick := time.NewTicker(ledger.RollEvery)
+		defer tick.Stop()
+		ledger.KeepCounts(ctx, h.store, tick.C, h.meters.fault("summaries"))
+	})
 	h.work.Go(func() { _ = h.policies.Run(ctx) }) // nil, when ctx ends
 	h.work.Go(func() {
 		if err := policy.Watch(ctx, h.watch); err != nil {

@@ -86,6 +86,7 @@ func (p *ports) run(ctx context.Context, h *house, ready func() error) error {
 	h.stopping.Store(true) // the second port answers until the end
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainRequests)
 	defer cancel()
+	h.api.EndTails()
 	err = errors.Join(err, p.main.Shutdown(drain))
 	drain, cancel = context.WithTimeout(context.WithoutCancel(ctx), drainLedger)
 	defer cancel()

@@ -37,10 +37,21 @@ type Log interface {
 	Get(ctx context.Context, tenant string, id exchange.ID) ([]ledger.Exchange, error)
 }
 
+// Audit is what tails and summaries read.
+type Audit interface {
+	Tail(ctx context.Context, q ledger.TailQuery) (rows []ledger.Exchange, next ledger.Place, more bool, err error)
+	After(ctx context.Context, tenant string, id exchange.ID) (ledger.Place, error)
+	Summarize(ctx context.Context, q ledger.SummaryQuery) (ledger.Summary, error)
+}
+
 // Options are what New needs. Members without a default are required.
 type Options struct {
 	Exchanger Exchanger
 	Log       Log
+	// Audit is followed and counted; every ledger.Audit is one.
+	Audit Audit
+	// Fingerprint names a credential as the ledger does: exchange.Sealer's.
+	Fingerprint func(exchange.Secret) string
 	// Verifier proves the bearer tokens of auditors and operators.
 	Verifier exchange.Verifier
 	// Roles gives the roles that the policy of this moment grants a subject.
@@ -56,6 +67,8 @@ type Options struct {
 	Random       io.Reader      // safe for concurrent use; nil: crypto/rand
 	Trusted      []netip.Prefix // proxies whose X-Forwarded-For counts (S19)
 	RequestBytes int            // greatest request; zero: 64 KiB
+	TailEvery    time.Duration  // how often a tail looks; zero: 1 s
+	TailBeat     time.Duration  // how often it says that there is nothing; zero: 15 s
 	// Timeout is what one exchange has for its steps, as the exchanger itself keeps
 	// it: calls are held open long enough for it. Zero: exchange.DefaultTimeout.
 	Timeout time.Duration
@@ -78,6 +91,10 @@ type Server struct {
 	calls   sync.Map         // uint64 → context.Context: REST calls on that way
 	serial  atomic.Uint64
 	serving sync.WaitGroup
+
+	tails    chan struct{} // one for each tail that may be open
+	ending   context.Context
+	endTails context.CancelFunc
 }
 
 // New makes the API and starts its in-process part; Close ends it.
@@ -85,6 +102,8 @@ func New(o Options) (*Server, error) {
 	switch {
 	case o.Exchanger == nil, o.Log == nil, o.Verifier == nil, o.Roles == nil, o.Note == nil, o.Now == nil:
 		return nil, errors.New("the API needs an Exchanger, a Log, a Verifier, Roles, Note and Now")
+	case o.Audit == nil, o.Fingerprint == nil:
+		return nil, errors.New("the API needs an Audit and a Fingerprint")
 	case len(o.PageKey) < minPageKey:
 		return nil, fmt.Errorf("the API's page key has %d bytes: it needs %d", len(o.PageKey), minPageKey)
 	}
@@ -97,7 +116,14 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{o: o, pages: pageTokens{key: o.PageKey}}
+	if o.TailEvery == 0 {
+		o.TailEvery = defaultTailEvery
+	}
+	if o.TailBeat == 0 {
+		o.TailBeat = defaultTailBeat
+	}
+	s := &Server{o: o, pages: pageTokens{key: o.PageKey}, tails: make(chan struct{}, tailsAtOnce)}
+	s.ending, s.endTails = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(o.RequestBytes),
 		grpc.UnaryInterceptor(s.unary),
@@ -127,6 +153,7 @@ func (s *Server) openGateway() error {
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(s.carry),
+		grpc.WithStreamInterceptor(s.carryStream),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 		grpc.WithIdleTimeout(0),
@@ -152,6 +179,7 @@ func (s *Server) openGateway() error {
 // Close ends the in-process part. The listener must have drained before, since
 // calls still under way are cut.
 func (s *Server) Close() {
+	s.endTails()
 	if s.inside != nil {
 		_ = s.inside.Close()
 	}

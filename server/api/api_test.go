@@ -3,6 +3,8 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -49,6 +51,13 @@ type house struct {
 	exchange cambiov1.ExchangeServiceClient
 	audit    cambiov1.AuditServiceClient
 	conn     *grpc.ClientConn
+	door     *api.Server
+}
+
+// fingerprint is a hash that no test could mistake for what it is of.
+func fingerprint(s exchange.Secret) string {
+	sum := sha256.Sum256([]byte("keyed " + s.Reveal()))
+	return hex.EncodeToString(sum[:])
 }
 
 // buffer is what loggers write to.
@@ -74,7 +83,8 @@ func open(t *testing.T, change ...func(*api.Options)) *house {
 	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}, log: &buffer{}}
 	logger := slog.New(server.NewLogHandler(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	o := api.Options{
-		Exchanger: h.bureau, Log: h.book, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
+		Exchanger: h.bureau, Log: h.book, Audit: h.book, Fingerprint: fingerprint,
+		TailEvery: time.Millisecond, TailBeat: 5 * time.Millisecond, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon }, Logger: logger,
 	}
 	for _, c := range change {
@@ -94,6 +104,7 @@ func open(t *testing.T, change ...func(*api.Options)) *house {
 	}
 	done := make(chan error, 1)
 	go func() { done <- listener.Serve() }()
+	h.door = door
 	h.url, h.address = listener.URL(), listener.Addr().String()
 	h.conn, err = grpc.NewClient(h.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent("tester/1"))
 	if err != nil {
@@ -102,6 +113,7 @@ func open(t *testing.T, change ...func(*api.Options)) *house {
 	h.exchange, h.audit = cambiov1.NewExchangeServiceClient(h.conn), cambiov1.NewAuditServiceClient(h.conn)
 	t.Cleanup(func() {
 		_ = h.conn.Close()
+		door.EndTails()
 		if err := listener.Shutdown(context.Background()); err != nil {
 			t.Errorf("stopping: %v", err)
 		}

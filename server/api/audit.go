@@ -27,47 +27,75 @@ type auditService struct {
 
 // ListExchanges gives a page. The caller's tenant bounds it (S22).
 func (s auditService) ListExchanges(ctx context.Context, in *cambiov1.ListExchangesRequest) (*cambiov1.ListExchangesResponse, error) {
-	caller := subjectOf(ctx)
-	query := ledger.Query{Tenant: caller.Tenant, Limit: defaultPage}
-	var err error
-	if query.Filter, err = parseFilter(in.GetFilter()); err != nil {
+	filter, err := parseFilter(in.GetFilter())
+	if err != nil {
 		return nil, err
 	}
+	list, next, err := s.page(ctx, filter, in.GetFilter(), in, "list exchanges; filter: %q; at most %d, after %q")
+	if err != nil {
+		return nil, err
+	}
+	return &cambiov1.ListExchangesResponse{Exchanges: list, NextPageToken: next}, nil
+}
+
+// FindCredential gives a page of those to whom a credential was handed out. What
+// is recorded of the query, and what filters and page tokens see, is the
+// fingerprint.
+func (s auditService) FindCredential(ctx context.Context, in *cambiov1.FindCredentialRequest) (*cambiov1.FindCredentialResponse, error) {
+	if in.GetCredential() == "" {
+		return nil, server.Invalid("credential is empty: send the credential, exactly as it was handed out")
+	}
+	fingerprint := s.o.Fingerprint(exchange.NewSecret(in.GetCredential()))
+	filter := ledger.Filter{Root: &ledger.Node{Op: ledger.OpEq, Field: ledger.FieldCredential, Value: ledger.Value{Text: fingerprint}}}
+	list, next, err := s.page(ctx, filter, "credential "+fingerprint, in, "find %s; at most %d, after %q")
+	if err != nil {
+		return nil, err
+	}
+	return &cambiov1.FindCredentialResponse{Credential: fingerprint, Exchanges: list, NextPageToken: next}, nil
+}
+
+// page reads one page, the query recorded first. text stands for the filter in the
+// record and in the page token.
+func (s auditService) page(ctx context.Context, filter ledger.Filter, text string, in interface {
+	GetPageSize() int32
+	GetPageToken() string
+}, note string) (list []*cambiov1.Exchange, token string, err error) {
+	caller := subjectOf(ctx)
+	query := ledger.Query{Tenant: caller.Tenant, Filter: filter, Limit: defaultPage}
 	switch size := in.GetPageSize(); {
 	case size < 0:
-		return nil, server.Invalid("page_size is negative: send 1 to 1000, or nothing for 50")
+		return nil, "", server.Invalid("page_size is negative: send 1 to 1000, or nothing for 50")
 	case size > 0:
 		query.Limit = min(int(size), ledger.MaxPage)
 	}
 	if in.GetPageToken() != "" {
-		if query.After, err = s.pages.open(in.GetPageToken(), caller.Tenant, in.GetFilter()); err != nil {
-			return nil, err
+		if query.After, err = s.pages.open(in.GetPageToken(), caller.Tenant, text); err != nil {
+			return nil, "", err
 		}
 	}
-	if err := s.note(ctx, caller, fmt.Sprintf("list exchanges; filter: %q; at most %d, after %q", in.GetFilter(), query.Limit, query.After)); err != nil {
-		return nil, err
+	if err := s.note(ctx, caller, fmt.Sprintf(note, text, query.Limit, query.After)); err != nil {
+		return nil, "", err
 	}
 	rows, next, err := s.o.Log.List(ctx, query)
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, "", unreadable(err)
 	}
-	out := &cambiov1.ListExchangesResponse{Exchanges: make([]*cambiov1.Exchange, 0, len(rows))}
 	bytes := 0
 	for i, row := range rows {
 		record, err := recordOf(row, caller.Tenant)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if bytes += proto.Size(record); bytes > maxPageBytes && i > 0 {
 			next = ledger.Cursor(rows[i-1].Exchange.String())
 			break
 		}
-		out.Exchanges = append(out.Exchanges, record)
+		list = append(list, record)
 	}
 	if next != "" {
-		out.NextPageToken = s.pages.seal(next, caller.Tenant, in.GetFilter())
+		token = s.pages.seal(next, caller.Tenant, text)
 	}
-	return out, nil
+	return list, token, nil
 }
 
 // GetExchange gives everything about one exchange. One of another tenant is not

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/cambio-sts/cambio/exchange"
+	cambiov1 "github.com/cambio-sts/cambio/proto/cambio/v1"
 	"github.com/cambio-sts/cambio/server"
 )
 
@@ -58,7 +59,13 @@ func (s *Server) arrive(r *http.Request, door string) context.Context {
 // interceptor's deadline does yet: a caller may open a stream and send nothing.
 func (s *Server) GRPC() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(s.arrive(r, "grpc"), s.whole())
+		limit := s.whole()
+		if r.URL.Path == cambiov1.AuditService_TailExchanges_FullMethodName {
+			w, limit = patient{w}, tailLimit+writeTimeout
+			// Its one message, too, has its time.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+		}
+		ctx, cancel := context.WithTimeout(s.arrive(r, "grpc"), limit)
 		defer cancel()
 		s.grpc.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -75,6 +82,15 @@ func (s *Server) carry(ctx context.Context, method string, req, reply any, cc *g
 	defer s.calls.Delete(serial)
 	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(callKey, strconv.FormatUint(serial, 10)))
 	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// carryStream is carry for streams: the context waits until the stream ends.
+func (s *Server) carryStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	serial := s.serial.Add(1)
+	s.calls.Store(serial, ctx)
+	context.AfterFunc(ctx, func() { s.calls.Delete(serial) }) // net/http ends it with the request
+	ctx = metadata.NewOutgoingContext(ctx, metadata.Pairs(callKey, strconv.FormatUint(serial, 10)))
+	return stream(ctx, desc, cc, method, opts...)
 }
 
 // recall is the other end: it puts the values of the waiting context behind those

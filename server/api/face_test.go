@@ -223,12 +223,14 @@ func TestLogNamesTheExchange(t *testing.T) {
 func TestNewWantsWhatItNeeds(t *testing.T) {
 	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}}
 	good := api.Options{
-		Exchanger: h.bureau, Log: h.book, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
+		Exchanger: h.bureau, Log: h.book, Audit: h.book, Fingerprint: fingerprint, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon },
 	}
 	for name, change := range map[string]func(*api.Options){
 		"exchanger": func(o *api.Options) { o.Exchanger = nil },
 		"log":       func(o *api.Options) { o.Log = nil },
+		"audit":     func(o *api.Options) { o.Audit = nil },
+		"key":       func(o *api.Options) { o.Fingerprint = nil },
 		"verifier":  func(o *api.Options) { o.Verifier = nil },
 		"roles":     func(o *api.Options) { o.Roles = nil },
 		"note":      func(o *api.Options) { o.Note = nil },
@@ -262,7 +264,7 @@ func TestOpenAPIIsTheCommittedOne(t *testing.T) {
 		}
 		h.send(t, "POST", path, "{}").want(t, 405, "invalid_request", "GET")
 		paths, _ := got.fields["paths"].(map[string]any)
-		if len(paths) != 2 {
+		if len(paths) != 5 {
 			t.Errorf("paths: %v", paths)
 		}
 	}
@@ -273,7 +275,7 @@ func TestFacesStandByThemselves(t *testing.T) {
 	b := &bureau{answer: issue}
 	book := &book{}
 	door, err := api.New(api.Options{
-		Exchanger: b, Log: book, Verifier: &verifier{}, Roles: roles, Note: book.Note,
+		Exchanger: b, Log: book, Audit: book, Fingerprint: fingerprint, Verifier: &verifier{}, Roles: roles, Note: book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon }, Trusted: loopback(),
 	})
 	if err != nil {

@@ -2,9 +2,12 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -160,6 +163,96 @@ func (b *book) Get(_ context.Context, tenant string, id exchange.ID) ([]ledger.E
 	return found, nil
 }
 
+// Tail goes by the order of rows, and looks at three at a time.
+func (b *book) Tail(_ context.Context, q ledger.TailQuery) (found []ledger.Exchange, next ledger.Place, more bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.readErr != nil || len(b.notes) == 0 {
+		return nil, "", false, cmp.Or(b.readErr, errors.New("read before it was noted"))
+	}
+	if q.Tenant == "" || q.Limit < 1 || q.Limit > ledger.MaxPage {
+		return nil, "", false, errors.New("a query that no engine takes")
+	}
+	from := len(b.rows)
+	if q.After != "" {
+		if from, err = strconv.Atoi(string(q.After)); err != nil {
+			return nil, "", false, err
+		}
+	}
+	end := min(from+3, len(b.rows))
+	for _, row := range b.rows[from:end] {
+		r, err := ledger.DecodeRecord(row.Record)
+		if err != nil {
+			return nil, "", false, err
+		}
+		if row.Tenant == q.Tenant && row.Type.Terminal() && matches(q.Filter.Root, row, r) {
+			found = append(found, row)
+		}
+	}
+	return found, ledger.Place(strconv.Itoa(end)), end < len(b.rows), nil
+}
+
+func (b *book) After(_ context.Context, tenant string, id exchange.ID) (ledger.Place, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, row := range b.rows {
+		if row.Tenant == tenant && row.Exchange == id && row.Type.Terminal() {
+			return ledger.Place(strconv.Itoa(i + 1)), nil
+		}
+	}
+	return "", exchange.Fault(exchange.KindNotFound, "there is no such exchange", nil)
+}
+
+// Summarize counts by everything that is asked for, the slow way.
+func (b *book) Summarize(_ context.Context, q ledger.SummaryQuery) (out ledger.Summary, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.read(); err != nil {
+		return out, err
+	}
+	if err := q.Check(); err != nil {
+		return out, err
+	}
+	counts := map[ledger.Count]int64{}
+	for _, row := range b.rows {
+		r, err := ledger.DecodeRecord(row.Record)
+		if err != nil {
+			return out, err
+		}
+		if row.Tenant != q.Tenant || !row.Type.Terminal() || row.At < q.From || row.At >= q.Until || !matches(q.Filter.Root, row, r) {
+			continue
+		}
+		all := ledger.Count{Hour: row.At - row.At%ledger.Hour, Subject: r.Subject, Target: r.Target, Rule: r.Rule, Outcome: row.Type}
+		var c ledger.Count
+		for _, d := range q.By {
+			switch d {
+			case ledger.ByHour:
+				c.Hour = all.Hour
+			case ledger.BySubject:
+				c.Subject = all.Subject
+			case ledger.ByTarget:
+				c.Target = all.Target
+			case ledger.ByRule:
+				c.Rule = all.Rule
+			case ledger.ByOutcome:
+				c.Outcome = all.Outcome
+			}
+		}
+		counts[c]++
+		out.Total++
+	}
+	for c, n := range counts {
+		c.N = n
+		out.Rows = append(out.Rows, c)
+	}
+	slices.SortFunc(out.Rows, func(a, b ledger.Count) int {
+		return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(b.N, a.N), strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	out.Groups = int64(len(out.Rows))
+	out.Rows = out.Rows[:min(q.Limit, len(out.Rows))]
+	return out, nil
+}
+
 // matches evaluates a filter the slow way.
 func matches(n *ledger.Node, row ledger.Exchange, r exchange.Record) bool {
 	if n == nil {
@@ -181,7 +274,7 @@ func matches(n *ledger.Node, row ledger.Exchange, r exchange.Record) bool {
 		value = map[ledger.Field]string{
 			ledger.FieldSubject: r.Subject, ledger.FieldActor: r.Actor, ledger.FieldTarget: r.Target,
 			ledger.FieldOutcome: r.Outcome, ledger.FieldRule: r.Rule, ledger.FieldReason: r.Reason,
-			ledger.FieldExchange: r.Exchange, ledger.FieldErrorKind: r.ErrorKind,
+			ledger.FieldExchange: r.Exchange, ledger.FieldErrorKind: r.ErrorKind, ledger.FieldCredential: r.Credential,
 		}[n.Field]
 		order = strings.Compare(value, n.Value.Text)
 	}
@@ -219,6 +312,21 @@ func (b *book) addEvent(t *testing.T, id exchange.ID, at time.Time, of exchange.
 	if of.Terminal() {
 		r.Outcome = of.String()
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	record := ledger.Encode(exchange.Event{ID: id, Exchange: id, Tenant: tenant, Type: of, At: at, Record: r})
 	b.rows = append(b.rows, ledger.Exchange{ID: id, Exchange: id, Tenant: tenant, Type: of, At: at.UnixMicro(), Record: record})
+}
+
+// fail makes reads and notes fail from now on.
+func (b *book) fail(read, note error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readErr, b.noteErr = read, note
+}
+
+func (b *book) noted() []exchange.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.notes)
 }

@@ -19,6 +19,7 @@ import (
 // method says who may call a method, and how long it may take.
 type method struct {
 	limit time.Duration // zero: as long as an exchange takes
+	tail  bool          // it lasts
 	roles []string      // any of them, proven by a bearer token; nil: the method takes no bearer
 }
 
@@ -30,6 +31,9 @@ var methods = map[string]method{
 	cambiov1.ExchangeService_Exchange_FullMethodName:                        {},
 	cambiov1.AuditService_ListExchanges_FullMethodName:                      {limit: 15 * time.Second, roles: readers},
 	cambiov1.AuditService_GetExchange_FullMethodName:                        {limit: 15 * time.Second, roles: readers},
+	cambiov1.AuditService_SummarizeExchanges_FullMethodName:                 {limit: 15 * time.Second, roles: readers},
+	cambiov1.AuditService_FindCredential_FullMethodName:                     {limit: 15 * time.Second, roles: readers},
+	cambiov1.AuditService_TailExchanges_FullMethodName:                      {tail: true, roles: readers},
 	grpc_reflection_v1.ServerReflection_ServerReflectionInfo_FullMethodName: {},
 }
 
@@ -53,8 +57,8 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 	return handle(inner, req)
 }
 
-// stream is around every stream. There is only reflection so far, whose errors are
-// gRPC's own.
+// stream is around every stream: tails, and reflection, whose errors are gRPC's
+// own.
 func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	ctx := s.recall(ss.Context())
 	inner, cancel, err := s.admit(ctx, info.FullMethod)
@@ -65,6 +69,8 @@ func (s *Server) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			err = s.refuse(ctx, info.FullMethod, s.panicked(ctx, panicked))
+		} else if err != nil && methods[info.FullMethod].tail {
+			err = s.refuse(ctx, info.FullMethod, err)
 		}
 	}()
 	return handle(srv, &admitted{ServerStream: ss, ctx: inner})
@@ -87,7 +93,10 @@ func (s *Server) admit(ctx context.Context, name string) (context.Context, conte
 	if c == nil || !known {
 		return nil, nil, exchange.Fault(exchange.KindPermissionDenied, "this method cannot be called this way", nil)
 	}
-	if m.limit == 0 {
+	switch {
+	case m.tail:
+		m.limit = tailLimit
+	case m.limit == 0:
 		m.limit = server.ExchangeTime(s.o.Timeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.limit)

@@ -31,10 +31,20 @@ func (empty) Verify(context.Context, exchange.Token, time.Time) (exchange.Subjec
 	return exchange.Subject{}, errors.New("empty")
 }
 
+func (empty) Tail(context.Context, ledger.TailQuery) ([]ledger.Exchange, ledger.Place, bool, error) {
+	return nil, "", false, errors.New("empty")
+}
+func (empty) After(context.Context, string, exchange.ID) (ledger.Place, error) {
+	return "", errors.New("empty")
+}
+func (empty) Summarize(context.Context, ledger.SummaryQuery) (ledger.Summary, error) {
+	return ledger.Summary{}, errors.New("empty")
+}
+
 func newEmpty(t *testing.T) *Server {
 	t.Helper()
 	s, err := New(Options{
-		Exchanger: empty{}, Log: empty{}, Verifier: empty{}, Now: time.Now, PageKey: bytes.Repeat([]byte{7}, 32),
+		Exchanger: empty{}, Log: empty{}, Audit: empty{}, Fingerprint: exchange.Secret.String, Verifier: empty{}, Now: time.Now, PageKey: bytes.Repeat([]byte{7}, 32),
 		Roles: func(exchange.Subject) []string { return nil }, Note: func(context.Context, exchange.Event) error { return nil },
 	})
 	if err != nil {

@@ -120,6 +120,10 @@ func (f *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeFailure(w, failureOf(err))
 		return
 	}
+	if inner.URL.Path == tailPath {
+		f.serveTail(w, inner)
+		return
+	}
 	f.gateway.ServeHTTP(w, inner)
 }
 
@@ -225,18 +229,24 @@ func newGateway() *runtime.ServeMux {
 	)
 }
 
-// writeFailure is the one writer of REST errors: the members and the statuses of
-// the token endpoint.
-func writeFailure(w http.ResponseWriter, f failure) {
-	row := server.RowOf(f.kind)
+// body is the failure as the token endpoint writes it, on one line.
+func (f failure) body() []byte {
 	body := struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 		Exchange    string `json:"exchange_id,omitempty"`
-	}{Error: row.OAuth, Description: f.advice}
+	}{Error: server.RowOf(f.kind).OAuth, Description: f.advice}
 	if !f.exchange.IsZero() {
 		body.Exchange = f.exchange.String()
 	}
+	text, _ := json.Marshal(body) // of texts only
+	return text
+}
+
+// writeFailure is the one writer of REST errors: the members and the statuses of
+// the token endpoint.
+func writeFailure(w http.ResponseWriter, f failure) {
+	row := server.RowOf(f.kind)
 	h := w.Header()
 	if row.HTTP == http.StatusUnauthorized { // RFC 9110 §15.5.2; the attribute is RFC 6750 §3.1's
 		h.Set("WWW-Authenticate", `Bearer realm="cambio"`)
@@ -250,7 +260,7 @@ func writeFailure(w http.ResponseWriter, f failure) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(row.HTTP)
-	_ = json.NewEncoder(w).Encode(body) // a caller that hung up is nobody to tell
+	_, _ = w.Write(append(f.body(), '\n')) // a caller that hung up is nobody to tell
 }
 
 func serveOpenAPI(w http.ResponseWriter, r *http.Request) {

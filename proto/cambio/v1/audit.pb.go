@@ -24,6 +24,493 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// TailExchangesRequest says what to follow.
+type TailExchangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which exchanges, as in ListExchangesRequest. Empty: all.
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// An exchange that has finished: those that finished after it are sent, however
+	// long ago. Empty: those that finish from now on.
+	After         string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailExchangesRequest) Reset() {
+	*x = TailExchangesRequest{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailExchangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailExchangesRequest) ProtoMessage() {}
+
+func (x *TailExchangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailExchangesRequest.ProtoReflect.Descriptor instead.
+func (*TailExchangesRequest) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *TailExchangesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *TailExchangesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// TailExchangesResponse is an exchange, or a sign of life.
+type TailExchangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The exchange. Absent: there is nothing new.
+	Exchange      *Exchange `protobuf:"bytes,1,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TailExchangesResponse) Reset() {
+	*x = TailExchangesResponse{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TailExchangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TailExchangesResponse) ProtoMessage() {}
+
+func (x *TailExchangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TailExchangesResponse.ProtoReflect.Descriptor instead.
+func (*TailExchangesResponse) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TailExchangesResponse) GetExchange() *Exchange {
+	if x != nil {
+		return x.Exchange
+	}
+	return nil
+}
+
+// SummarizeExchangesRequest says what to count.
+type SummarizeExchangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which exchanges, as in ListExchangesRequest. Empty: all.
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// What to tell apart: hour, subject, target, rule and outcome, or several of
+	// them separated by commas. Empty: outcome.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// From when on, to the whole hour before. Absent: 30 days before the end.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when, to the whole hour after. Absent: now. At most 400 days after the
+	// start.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// How many rows at most, up to 10,000; more is taken as that. Zero: 1000.
+	MaxRows       int32 `protobuf:"varint,5,opt,name=max_rows,json=maxRows,proto3" json:"max_rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummarizeExchangesRequest) Reset() {
+	*x = SummarizeExchangesRequest{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummarizeExchangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummarizeExchangesRequest) ProtoMessage() {}
+
+func (x *SummarizeExchangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummarizeExchangesRequest.ProtoReflect.Descriptor instead.
+func (*SummarizeExchangesRequest) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SummarizeExchangesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *SummarizeExchangesRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *SummarizeExchangesRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *SummarizeExchangesRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *SummarizeExchangesRequest) GetMaxRows() int32 {
+	if x != nil {
+		return x.MaxRows
+	}
+	return 0
+}
+
+// SummarizeExchangesResponse is what was counted: exact, at the moment of the call.
+type SummarizeExchangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The counts: by hour where hours are told apart, then the greatest first.
+	Rows []*ExchangeCount `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// How many rows there are, those among them that max_rows left out.
+	GroupCount int64 `protobuf:"varint,2,opt,name=group_count,json=groupCount,proto3" json:"group_count,omitempty"`
+	// How many exchanges all of the rows count.
+	ExchangeCount int64 `protobuf:"varint,3,opt,name=exchange_count,json=exchangeCount,proto3" json:"exchange_count,omitempty"`
+	// The whole hours that were looked at.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// The end of the last of them.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummarizeExchangesResponse) Reset() {
+	*x = SummarizeExchangesResponse{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummarizeExchangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummarizeExchangesResponse) ProtoMessage() {}
+
+func (x *SummarizeExchangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummarizeExchangesResponse.ProtoReflect.Descriptor instead.
+func (*SummarizeExchangesResponse) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SummarizeExchangesResponse) GetRows() []*ExchangeCount {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *SummarizeExchangesResponse) GetGroupCount() int64 {
+	if x != nil {
+		return x.GroupCount
+	}
+	return 0
+}
+
+func (x *SummarizeExchangesResponse) GetExchangeCount() int64 {
+	if x != nil {
+		return x.ExchangeCount
+	}
+	return 0
+}
+
+func (x *SummarizeExchangesResponse) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *SummarizeExchangesResponse) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// ExchangeCount is one row of a summary. What is not told apart is absent.
+type ExchangeCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The hour in which the exchanges finished.
+	Hour *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=hour,proto3" json:"hour,omitempty"`
+	// Who the credentials were for.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The target.
+	Target string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// The rule.
+	Rule string `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
+	// How they ended.
+	Outcome string `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// How many.
+	Count         int64 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeCount) Reset() {
+	*x = ExchangeCount{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeCount) ProtoMessage() {}
+
+func (x *ExchangeCount) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeCount.ProtoReflect.Descriptor instead.
+func (*ExchangeCount) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExchangeCount) GetHour() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Hour
+	}
+	return nil
+}
+
+func (x *ExchangeCount) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ExchangeCount) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ExchangeCount) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *ExchangeCount) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *ExchangeCount) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// FindCredentialRequest brings a credential.
+type FindCredentialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The credential, exactly as it was handed out.
+	Credential string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// How many exchanges at most, up to 1000; more is taken as 1000. Zero: 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindCredentialRequest) Reset() {
+	*x = FindCredentialRequest{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindCredentialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindCredentialRequest) ProtoMessage() {}
+
+func (x *FindCredentialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindCredentialRequest.ProtoReflect.Descriptor instead.
+func (*FindCredentialRequest) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FindCredentialRequest) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *FindCredentialRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *FindCredentialRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// FindCredentialResponse is a page of exchanges.
+type FindCredentialResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The credential's fingerprint, by which filters find it: `credential = "…"`.
+	Credential string `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// The exchanges, newest first: none where this server handed it to nobody.
+	Exchanges []*Exchange `protobuf:"bytes,2,rep,name=exchanges,proto3" json:"exchanges,omitempty"`
+	// What asks for the next page. Empty: there is none.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindCredentialResponse) Reset() {
+	*x = FindCredentialResponse{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindCredentialResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindCredentialResponse) ProtoMessage() {}
+
+func (x *FindCredentialResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindCredentialResponse.ProtoReflect.Descriptor instead.
+func (*FindCredentialResponse) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FindCredentialResponse) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
+func (x *FindCredentialResponse) GetExchanges() []*Exchange {
+	if x != nil {
+		return x.Exchanges
+	}
+	return nil
+}
+
+func (x *FindCredentialResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // ListExchangesRequest selects a page of exchanges.
 type ListExchangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -58,7 +545,7 @@ type ListExchangesRequest struct {
 
 func (x *ListExchangesRequest) Reset() {
 	*x = ListExchangesRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	mi := &file_cambio_v1_audit_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -70,7 +557,7 @@ func (x *ListExchangesRequest) String() string {
 func (*ListExchangesRequest) ProtoMessage() {}
 
 func (x *ListExchangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	mi := &file_cambio_v1_audit_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -83,7 +570,7 @@ func (x *ListExchangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExchangesRequest.ProtoReflect.Descriptor instead.
 func (*ListExchangesRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{0}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListExchangesRequest) GetFilter() string {
@@ -120,7 +607,7 @@ type ListExchangesResponse struct {
 
 func (x *ListExchangesResponse) Reset() {
 	*x = ListExchangesResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	mi := &file_cambio_v1_audit_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -132,7 +619,7 @@ func (x *ListExchangesResponse) String() string {
 func (*ListExchangesResponse) ProtoMessage() {}
 
 func (x *ListExchangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	mi := &file_cambio_v1_audit_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -145,7 +632,7 @@ func (x *ListExchangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExchangesResponse.ProtoReflect.Descriptor instead.
 func (*ListExchangesResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{1}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListExchangesResponse) GetExchanges() []*Exchange {
@@ -175,7 +662,7 @@ type GetExchangeRequest struct {
 
 func (x *GetExchangeRequest) Reset() {
 	*x = GetExchangeRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[2]
+	mi := &file_cambio_v1_audit_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -187,7 +674,7 @@ func (x *GetExchangeRequest) String() string {
 func (*GetExchangeRequest) ProtoMessage() {}
 
 func (x *GetExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[2]
+	mi := &file_cambio_v1_audit_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -200,7 +687,7 @@ func (x *GetExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExchangeRequest.ProtoReflect.Descriptor instead.
 func (*GetExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{2}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetExchangeRequest) GetExchange() string {
@@ -223,7 +710,7 @@ type GetExchangeResponse struct {
 
 func (x *GetExchangeResponse) Reset() {
 	*x = GetExchangeResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[3]
+	mi := &file_cambio_v1_audit_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +722,7 @@ func (x *GetExchangeResponse) String() string {
 func (*GetExchangeResponse) ProtoMessage() {}
 
 func (x *GetExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[3]
+	mi := &file_cambio_v1_audit_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +735,7 @@ func (x *GetExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExchangeResponse.ProtoReflect.Descriptor instead.
 func (*GetExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{3}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetExchangeResponse) GetExchange() *Exchange {
@@ -362,7 +849,7 @@ type Exchange struct {
 
 func (x *Exchange) Reset() {
 	*x = Exchange{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[4]
+	mi := &file_cambio_v1_audit_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +861,7 @@ func (x *Exchange) String() string {
 func (*Exchange) ProtoMessage() {}
 
 func (x *Exchange) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[4]
+	mi := &file_cambio_v1_audit_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +874,7 @@ func (x *Exchange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exchange.ProtoReflect.Descriptor instead.
 func (*Exchange) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{4}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Exchange) GetExchange() string {
@@ -674,7 +1161,7 @@ type ClaimValues struct {
 
 func (x *ClaimValues) Reset() {
 	*x = ClaimValues{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[5]
+	mi := &file_cambio_v1_audit_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +1173,7 @@ func (x *ClaimValues) String() string {
 func (*ClaimValues) ProtoMessage() {}
 
 func (x *ClaimValues) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[5]
+	mi := &file_cambio_v1_audit_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +1186,7 @@ func (x *ClaimValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimValues.ProtoReflect.Descriptor instead.
 func (*ClaimValues) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{5}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClaimValues) GetValues() []string {
@@ -727,7 +1214,7 @@ type StepDurations struct {
 
 func (x *StepDurations) Reset() {
 	*x = StepDurations{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[6]
+	mi := &file_cambio_v1_audit_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +1226,7 @@ func (x *StepDurations) String() string {
 func (*StepDurations) ProtoMessage() {}
 
 func (x *StepDurations) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[6]
+	mi := &file_cambio_v1_audit_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +1239,7 @@ func (x *StepDurations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepDurations.ProtoReflect.Descriptor instead.
 func (*StepDurations) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{6}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StepDurations) GetVerify() *durationpb.Duration {
@@ -801,7 +1288,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[7]
+	mi := &file_cambio_v1_audit_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1300,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[7]
+	mi := &file_cambio_v1_audit_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1313,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{7}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Event) GetEvent() string {
@@ -861,7 +1348,47 @@ var File_cambio_v1_audit_proto protoreflect.FileDescriptor
 
 const file_cambio_v1_audit_proto_rawDesc = "" +
 	"\n" +
-	"\x15cambio/v1/audit.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"j\n" +
+	"\x15cambio/v1/audit.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"D\n" +
+	"\x14TailExchangesRequest\x12\x16\n" +
+	"\x06filter\x18\x01 \x01(\tR\x06filter\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\"H\n" +
+	"\x15TailExchangesResponse\x12/\n" +
+	"\bexchange\x18\x01 \x01(\v2\x13.cambio.v1.ExchangeR\bexchange\"\xd0\x01\n" +
+	"\x19SummarizeExchangesRequest\x12\x16\n" +
+	"\x06filter\x18\x01 \x01(\tR\x06filter\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x129\n" +
+	"\n" +
+	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x19\n" +
+	"\bmax_rows\x18\x05 \x01(\x05R\amaxRows\"\x84\x02\n" +
+	"\x1aSummarizeExchangesResponse\x12,\n" +
+	"\x04rows\x18\x01 \x03(\v2\x18.cambio.v1.ExchangeCountR\x04rows\x12\x1f\n" +
+	"\vgroup_count\x18\x02 \x01(\x03R\n" +
+	"groupCount\x12%\n" +
+	"\x0eexchange_count\x18\x03 \x01(\x03R\rexchangeCount\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xb5\x01\n" +
+	"\rExchangeCount\x12.\n" +
+	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x12\n" +
+	"\x04rule\x18\x04 \x01(\tR\x04rule\x12\x18\n" +
+	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\x03R\x05count\"x\n" +
+	"\x15FindCredentialRequest\x12#\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\tB\x03\x80\x01\x01R\n" +
+	"credential\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x93\x01\n" +
+	"\x16FindCredentialResponse\x12\x1e\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\tR\n" +
+	"credential\x121\n" +
+	"\texchanges\x18\x02 \x03(\v2\x13.cambio.v1.ExchangeR\texchanges\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"j\n" +
 	"\x14ListExchangesRequest\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\tR\x06filter\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -938,10 +1465,13 @@ const file_cambio_v1_audit_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12+\n" +
-	"\x06record\x18\x04 \x01(\v2\x13.cambio.v1.ExchangeR\x06record2\xe9\x01\n" +
+	"\x06record\x18\x04 \x01(\v2\x13.cambio.v1.ExchangeR\x06record2\xe0\x04\n" +
 	"\fAuditService\x12i\n" +
 	"\rListExchanges\x12\x1f.cambio.v1.ListExchangesRequest\x1a .cambio.v1.ListExchangesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/exchanges\x12n\n" +
-	"\vGetExchange\x12\x1d.cambio.v1.GetExchangeRequest\x1a\x1e.cambio.v1.GetExchangeResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/exchanges/{exchange}B7Z5github.com/cambio-sts/cambio/proto/cambio/v1;cambiov1b\x06proto3"
+	"\vGetExchange\x12\x1d.cambio.v1.GetExchangeRequest\x1a\x1e.cambio.v1.GetExchangeResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/exchanges/{exchange}\x12p\n" +
+	"\rTailExchanges\x12\x1f.cambio.v1.TailExchangesRequest\x1a .cambio.v1.TailExchangesResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/exchanges:tail0\x01\x12\x82\x01\n" +
+	"\x12SummarizeExchanges\x12$.cambio.v1.SummarizeExchangesRequest\x1a%.cambio.v1.SummarizeExchangesResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/exchanges:summarize\x12~\n" +
+	"\x0eFindCredential\x12 .cambio.v1.FindCredentialRequest\x1a!.cambio.v1.FindCredentialResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/exchanges:findCredentialB7Z5github.com/cambio-sts/cambio/proto/cambio/v1;cambiov1b\x06proto3"
 
 var (
 	file_cambio_v1_audit_proto_rawDescOnce sync.Once
@@ -955,47 +1485,68 @@ func file_cambio_v1_audit_proto_rawDescGZIP() []byte {
 	return file_cambio_v1_audit_proto_rawDescData
 }
 
-var file_cambio_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_cambio_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_cambio_v1_audit_proto_goTypes = []any{
-	(*ListExchangesRequest)(nil),  // 0: cambio.v1.ListExchangesRequest
-	(*ListExchangesResponse)(nil), // 1: cambio.v1.ListExchangesResponse
-	(*GetExchangeRequest)(nil),    // 2: cambio.v1.GetExchangeRequest
-	(*GetExchangeResponse)(nil),   // 3: cambio.v1.GetExchangeResponse
-	(*Exchange)(nil),              // 4: cambio.v1.Exchange
-	(*ClaimValues)(nil),           // 5: cambio.v1.ClaimValues
-	(*StepDurations)(nil),         // 6: cambio.v1.StepDurations
-	(*Event)(nil),                 // 7: cambio.v1.Event
-	nil,                           // 8: cambio.v1.Exchange.ClaimsEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*TailExchangesRequest)(nil),       // 0: cambio.v1.TailExchangesRequest
+	(*TailExchangesResponse)(nil),      // 1: cambio.v1.TailExchangesResponse
+	(*SummarizeExchangesRequest)(nil),  // 2: cambio.v1.SummarizeExchangesRequest
+	(*SummarizeExchangesResponse)(nil), // 3: cambio.v1.SummarizeExchangesResponse
+	(*ExchangeCount)(nil),              // 4: cambio.v1.ExchangeCount
+	(*FindCredentialRequest)(nil),      // 5: cambio.v1.FindCredentialRequest
+	(*FindCredentialResponse)(nil),     // 6: cambio.v1.FindCredentialResponse
+	(*ListExchangesRequest)(nil),       // 7: cambio.v1.ListExchangesRequest
+	(*ListExchangesResponse)(nil),      // 8: cambio.v1.ListExchangesResponse
+	(*GetExchangeRequest)(nil),         // 9: cambio.v1.GetExchangeRequest
+	(*GetExchangeResponse)(nil),        // 10: cambio.v1.GetExchangeResponse
+	(*Exchange)(nil),                   // 11: cambio.v1.Exchange
+	(*ClaimValues)(nil),                // 12: cambio.v1.ClaimValues
+	(*StepDurations)(nil),              // 13: cambio.v1.StepDurations
+	(*Event)(nil),                      // 14: cambio.v1.Event
+	nil,                                // 15: cambio.v1.Exchange.ClaimsEntry
+	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 17: google.protobuf.Duration
 }
 var file_cambio_v1_audit_proto_depIdxs = []int32{
-	4,  // 0: cambio.v1.ListExchangesResponse.exchanges:type_name -> cambio.v1.Exchange
-	4,  // 1: cambio.v1.GetExchangeResponse.exchange:type_name -> cambio.v1.Exchange
-	7,  // 2: cambio.v1.GetExchangeResponse.events:type_name -> cambio.v1.Event
-	9,  // 3: cambio.v1.Exchange.time:type_name -> google.protobuf.Timestamp
-	10, // 4: cambio.v1.Exchange.asked_lifetime:type_name -> google.protobuf.Duration
-	10, // 5: cambio.v1.Exchange.lifetime:type_name -> google.protobuf.Duration
-	9,  // 6: cambio.v1.Exchange.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 7: cambio.v1.Exchange.excess:type_name -> google.protobuf.Duration
-	8,  // 8: cambio.v1.Exchange.claims:type_name -> cambio.v1.Exchange.ClaimsEntry
-	6,  // 9: cambio.v1.Exchange.durations:type_name -> cambio.v1.StepDurations
-	10, // 10: cambio.v1.StepDurations.verify:type_name -> google.protobuf.Duration
-	10, // 11: cambio.v1.StepDurations.decide:type_name -> google.protobuf.Duration
-	10, // 12: cambio.v1.StepDurations.intend:type_name -> google.protobuf.Duration
-	10, // 13: cambio.v1.StepDurations.vend:type_name -> google.protobuf.Duration
-	9,  // 14: cambio.v1.Event.time:type_name -> google.protobuf.Timestamp
-	4,  // 15: cambio.v1.Event.record:type_name -> cambio.v1.Exchange
-	5,  // 16: cambio.v1.Exchange.ClaimsEntry.value:type_name -> cambio.v1.ClaimValues
-	0,  // 17: cambio.v1.AuditService.ListExchanges:input_type -> cambio.v1.ListExchangesRequest
-	2,  // 18: cambio.v1.AuditService.GetExchange:input_type -> cambio.v1.GetExchangeRequest
-	1,  // 19: cambio.v1.AuditService.ListExchanges:output_type -> cambio.v1.ListExchangesResponse
-	3,  // 20: cambio.v1.AuditService.GetExchange:output_type -> cambio.v1.GetExchangeResponse
-	19, // [19:21] is the sub-list for method output_type
-	17, // [17:19] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 0: cambio.v1.TailExchangesResponse.exchange:type_name -> cambio.v1.Exchange
+	16, // 1: cambio.v1.SummarizeExchangesRequest.start_time:type_name -> google.protobuf.Timestamp
+	16, // 2: cambio.v1.SummarizeExchangesRequest.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 3: cambio.v1.SummarizeExchangesResponse.rows:type_name -> cambio.v1.ExchangeCount
+	16, // 4: cambio.v1.SummarizeExchangesResponse.start_time:type_name -> google.protobuf.Timestamp
+	16, // 5: cambio.v1.SummarizeExchangesResponse.end_time:type_name -> google.protobuf.Timestamp
+	16, // 6: cambio.v1.ExchangeCount.hour:type_name -> google.protobuf.Timestamp
+	11, // 7: cambio.v1.FindCredentialResponse.exchanges:type_name -> cambio.v1.Exchange
+	11, // 8: cambio.v1.ListExchangesResponse.exchanges:type_name -> cambio.v1.Exchange
+	11, // 9: cambio.v1.GetExchangeResponse.exchange:type_name -> cambio.v1.Exchange
+	14, // 10: cambio.v1.GetExchangeResponse.events:type_name -> cambio.v1.Event
+	16, // 11: cambio.v1.Exchange.time:type_name -> google.protobuf.Timestamp
+	17, // 12: cambio.v1.Exchange.asked_lifetime:type_name -> google.protobuf.Duration
+	17, // 13: cambio.v1.Exchange.lifetime:type_name -> google.protobuf.Duration
+	16, // 14: cambio.v1.Exchange.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 15: cambio.v1.Exchange.excess:type_name -> google.protobuf.Duration
+	15, // 16: cambio.v1.Exchange.claims:type_name -> cambio.v1.Exchange.ClaimsEntry
+	13, // 17: cambio.v1.Exchange.durations:type_name -> cambio.v1.StepDurations
+	17, // 18: cambio.v1.StepDurations.verify:type_name -> google.protobuf.Duration
+	17, // 19: cambio.v1.StepDurations.decide:type_name -> google.protobuf.Duration
+	17, // 20: cambio.v1.StepDurations.intend:type_name -> google.protobuf.Duration
+	17, // 21: cambio.v1.StepDurations.vend:type_name -> google.protobuf.Duration
+	16, // 22: cambio.v1.Event.time:type_name -> google.protobuf.Timestamp
+	11, // 23: cambio.v1.Event.record:type_name -> cambio.v1.Exchange
+	12, // 24: cambio.v1.Exchange.ClaimsEntry.value:type_name -> cambio.v1.ClaimValues
+	7,  // 25: cambio.v1.AuditService.ListExchanges:input_type -> cambio.v1.ListExchangesRequest
+	9,  // 26: cambio.v1.AuditService.GetExchange:input_type -> cambio.v1.GetExchangeRequest
+	0,  // 27: cambio.v1.AuditService.TailExchanges:input_type -> cambio.v1.TailExchangesRequest
+	2,  // 28: cambio.v1.AuditService.SummarizeExchanges:input_type -> cambio.v1.SummarizeExchangesRequest
+	5,  // 29: cambio.v1.AuditService.FindCredential:input_type -> cambio.v1.FindCredentialRequest
+	8,  // 30: cambio.v1.AuditService.ListExchanges:output_type -> cambio.v1.ListExchangesResponse
+	10, // 31: cambio.v1.AuditService.GetExchange:output_type -> cambio.v1.GetExchangeResponse
+	1,  // 32: cambio.v1.AuditService.TailExchanges:output_type -> cambio.v1.TailExchangesResponse
+	3,  // 33: cambio.v1.AuditService.SummarizeExchanges:output_type -> cambio.v1.SummarizeExchangesResponse
+	6,  // 34: cambio.v1.AuditService.FindCredential:output_type -> cambio.v1.FindCredentialResponse
+	30, // [30:35] is the sub-list for method output_type
+	25, // [25:30] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_cambio_v1_audit_proto_init() }
@@ -1009,7 +1560,7 @@ func file_cambio_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cambio_v1_audit_proto_rawDesc), len(file_cambio_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

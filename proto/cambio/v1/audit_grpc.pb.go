@@ -19,8 +19,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AuditService_ListExchanges_FullMethodName = "/cambio.v1.AuditService/ListExchanges"
-	AuditService_GetExchange_FullMethodName   = "/cambio.v1.AuditService/GetExchange"
+	AuditService_ListExchanges_FullMethodName      = "/cambio.v1.AuditService/ListExchanges"
+	AuditService_GetExchange_FullMethodName        = "/cambio.v1.AuditService/GetExchange"
+	AuditService_TailExchanges_FullMethodName      = "/cambio.v1.AuditService/TailExchanges"
+	AuditService_SummarizeExchanges_FullMethodName = "/cambio.v1.AuditService/SummarizeExchanges"
+	AuditService_FindCredential_FullMethodName     = "/cambio.v1.AuditService/FindCredential"
 )
 
 // AuditServiceClient is the client API for AuditService service.
@@ -41,6 +44,24 @@ type AuditServiceClient interface {
 	// GetExchange shows one exchange with every event it has, an exchange that is
 	// still under way or was never finished among them.
 	GetExchange(ctx context.Context, in *GetExchangeRequest, opts ...grpc.CallOption) (*GetExchangeResponse, error)
+	// TailExchanges sends each exchange when it has finished, in the order in which
+	// outcomes became durable, until the caller ends it, the token expires, an hour
+	// has passed or the server stops. Whoever was cut off goes on with `after` and
+	// misses none.
+	//
+	// The first message comes at once, and then one every 15 seconds where there is
+	// nothing to send: they hold no exchange. Over REST each message is a JSON object
+	// on a line of its own under `result`; when the stream breaks off, the last line
+	// is a Failure.
+	TailExchanges(ctx context.Context, in *TailExchangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailExchangesResponse], error)
+	// SummarizeExchanges counts finished exchanges. Months take less than a second
+	// where the filter names nothing but subject, target, rule and outcome; other
+	// fields mean counting row by row.
+	SummarizeExchanges(ctx context.Context, in *SummarizeExchangesRequest, opts ...grpc.CallOption) (*SummarizeExchangesResponse, error)
+	// FindCredential lists the exchanges that handed out a credential, newest first.
+	// The ledger has only a keyed hash of it, which the server alone can make; the
+	// credential itself is neither kept nor logged.
+	FindCredential(ctx context.Context, in *FindCredentialRequest, opts ...grpc.CallOption) (*FindCredentialResponse, error)
 }
 
 type auditServiceClient struct {
@@ -71,6 +92,45 @@ func (c *auditServiceClient) GetExchange(ctx context.Context, in *GetExchangeReq
 	return out, nil
 }
 
+func (c *auditServiceClient) TailExchanges(ctx context.Context, in *TailExchangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TailExchangesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AuditService_ServiceDesc.Streams[0], AuditService_TailExchanges_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TailExchangesRequest, TailExchangesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuditService_TailExchangesClient = grpc.ServerStreamingClient[TailExchangesResponse]
+
+func (c *auditServiceClient) SummarizeExchanges(ctx context.Context, in *SummarizeExchangesRequest, opts ...grpc.CallOption) (*SummarizeExchangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SummarizeExchangesResponse)
+	err := c.cc.Invoke(ctx, AuditService_SummarizeExchanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *auditServiceClient) FindCredential(ctx context.Context, in *FindCredentialRequest, opts ...grpc.CallOption) (*FindCredentialResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindCredentialResponse)
+	err := c.cc.Invoke(ctx, AuditService_FindCredential_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuditServiceServer is the server API for AuditService service.
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
@@ -89,6 +149,24 @@ type AuditServiceServer interface {
 	// GetExchange shows one exchange with every event it has, an exchange that is
 	// still under way or was never finished among them.
 	GetExchange(context.Context, *GetExchangeRequest) (*GetExchangeResponse, error)
+	// TailExchanges sends each exchange when it has finished, in the order in which
+	// outcomes became durable, until the caller ends it, the token expires, an hour
+	// has passed or the server stops. Whoever was cut off goes on with `after` and
+	// misses none.
+	//
+	// The first message comes at once, and then one every 15 seconds where there is
+	// nothing to send: they hold no exchange. Over REST each message is a JSON object
+	// on a line of its own under `result`; when the stream breaks off, the last line
+	// is a Failure.
+	TailExchanges(*TailExchangesRequest, grpc.ServerStreamingServer[TailExchangesResponse]) error
+	// SummarizeExchanges counts finished exchanges. Months take less than a second
+	// where the filter names nothing but subject, target, rule and outcome; other
+	// fields mean counting row by row.
+	SummarizeExchanges(context.Context, *SummarizeExchangesRequest) (*SummarizeExchangesResponse, error)
+	// FindCredential lists the exchanges that handed out a credential, newest first.
+	// The ledger has only a keyed hash of it, which the server alone can make; the
+	// credential itself is neither kept nor logged.
+	FindCredential(context.Context, *FindCredentialRequest) (*FindCredentialResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }
 
@@ -104,6 +182,15 @@ func (UnimplementedAuditServiceServer) ListExchanges(context.Context, *ListExcha
 }
 func (UnimplementedAuditServiceServer) GetExchange(context.Context, *GetExchangeRequest) (*GetExchangeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetExchange not implemented")
+}
+func (UnimplementedAuditServiceServer) TailExchanges(*TailExchangesRequest, grpc.ServerStreamingServer[TailExchangesResponse]) error {
+	return status.Error(codes.Unimplemented, "method TailExchanges not implemented")
+}
+func (UnimplementedAuditServiceServer) SummarizeExchanges(context.Context, *SummarizeExchangesRequest) (*SummarizeExchangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SummarizeExchanges not implemented")
+}
+func (UnimplementedAuditServiceServer) FindCredential(context.Context, *FindCredentialRequest) (*FindCredentialResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindCredential not implemented")
 }
 func (UnimplementedAuditServiceServer) mustEmbedUnimplementedAuditServiceServer() {}
 func (UnimplementedAuditServiceServer) testEmbeddedByValue()                      {}
@@ -162,6 +249,53 @@ func _AuditService_GetExchange_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuditService_TailExchanges_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TailExchangesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AuditServiceServer).TailExchanges(m, &grpc.GenericServerStream[TailExchangesRequest, TailExchangesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuditService_TailExchangesServer = grpc.ServerStreamingServer[TailExchangesResponse]
+
+func _AuditService_SummarizeExchanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SummarizeExchangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).SummarizeExchanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_SummarizeExchanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).SummarizeExchanges(ctx, req.(*SummarizeExchangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuditService_FindCredential_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindCredentialRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).FindCredential(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_FindCredential_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).FindCredential(ctx, req.(*FindCredentialRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuditService_ServiceDesc is the grpc.ServiceDesc for AuditService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -177,7 +311,21 @@ var AuditService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetExchange",
 			Handler:    _AuditService_GetExchange_Handler,
 		},
+		{
+			MethodName: "SummarizeExchanges",
+			Handler:    _AuditService_SummarizeExchanges_Handler,
+		},
+		{
+			MethodName: "FindCredential",
+			Handler:    _AuditService_FindCredential_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "TailExchanges",
+			Handler:       _AuditService_TailExchanges_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "cambio/v1/audit.proto",
 }
