@@ -143,6 +143,7 @@ var (
 func metrics() map[string][]string {
 	m := newMeters(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	m.depth(func() int { return 0 })
+	m.stray(func() int64 { return 0 })
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		m.registry.Describe(descs)

@@ -95,6 +95,9 @@ func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 	}
 	h.ledger = ledger.New(ledger.Options{Log: b.store, Now: time.Now, Meter: h.meters})
 	h.meters.depth(h.ledger.Depth)
+	if s, ok := b.store.(interface{ StrayRows() int64 }); ok { // where months are partitions
+		h.meters.stray(s.StrayRows)
+	}
 	bureau, err := h.openBureau(sealer)
 	if err != nil {
 		return nil, err

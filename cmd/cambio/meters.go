@@ -109,6 +109,13 @@ func (m *meters) depth(read func() int) {
 	}, func() float64 { return float64(read()) }))
 }
 
+// stray shows what stands in the ledger's default partition.
+func (m *meters) stray(read func() int64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "cambio", Name: "ledger_stray_rows", Help: "Events of no known month, as of the last hourly look.",
+	}, func() float64 { return float64(read()) }))
+}
+
 // Observe implements exchange.Observer.
 func (m *meters) Observe(ctx context.Context, r exchange.Report) {
 	kind := ""

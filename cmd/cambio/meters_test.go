@@ -84,12 +84,13 @@ func TestEveryMeterShows(t *testing.T) {
 	m.fault("keys")(failed)
 	m.fault("keys")(context.Canceled)
 	m.depth(func() int { return 7 })
+	m.stray(func() int64 { return 3 })
 	text := scrape(t, m)
 	for _, want := range []string{
 		`exchanges_total{door="grpc",kind="",outcome="issued"} 1`, `exchanges_total{door="grpc",kind="throttled",outcome="unrecorded"} 1`,
 		`unrevoked_total{provider="mcp"} 1`, `exchange_seconds_count{outcome="issued"} 1`, `exchange_step_seconds_count{step="intend"} 1`,
 		`ledger_flush_seconds_count{result="ok"} 1`, `ledger_flush_seconds_count{result="unknown"} 1`, `ledger_flush_bytes_total 800`,
-		`ledger_queue_full_total 1`, `ledger_queue 7`, `vendings_total{mode="upstream",provider="mcp",waited="true"} 1`,
+		`ledger_queue_full_total 1`, `ledger_queue 7`, `ledger_stray_rows 3`, `vendings_total{mode="upstream",provider="mcp",waited="true"} 1`,
 		`intents_reaped_total{provider="aws",revoked="false"} 1`, `reaper_faults_total 1`,
 		`jwks_fetches_total{result="failed",trust="prod"} 1`, `jwks_fetches_total{result="ok",trust="prod"} 1`,
 		`verified_token_lookups_total{result="hit"} 1`, `token_reviews_total{result="refused",trust="prod"} 1`,

@@ -114,8 +114,8 @@ language sql immutable strict parallel safe as $$
 $$;
 -- +goose StatementEnd
 
--- Makes the partitions of this month and of `ahead` months after it, and says up
--- to when there are some (S28). The service may call it, though it has no DDL: it
+-- Makes the partitions of this month and of `ahead` months after it, attaches the
+-- ones that were detached, and says up to when there are some (S28). The service may call it, though it has no DDL: it
 -- runs with the owner's rights and makes nothing but these.
 -- +goose StatementBegin
 create function cambio.make_partitions(ahead integer) returns timestamptz
@@ -138,10 +138,22 @@ begin
 			-- appends to another month.
 			execute format('create table cambio.%I (like cambio.events including all)', name);
 			execute format(
+				'create trigger append_only_truncate before truncate on cambio.%I '
+				'for each statement execute function cambio.refuse_change()', name);
+		end if;
+		-- A month that somebody detached has its name still, and takes nothing: its
+		-- events would go astray.
+		if not exists (
+			select 1 from pg_inherits
+			where inhparent = 'cambio.events'::regclass and inhrelid = to_regclass('cambio.' || name)
+		) then
+			execute format('alter table cambio.%I drop constraint if exists %I', name, name || '_month');
+			execute format(
 				'alter table cambio.%I add constraint %I check (exchange >= %L and exchange < %L)',
 				name, name || '_month', cambio.uuid_floor(month), cambio.uuid_floor(month + interval '1 month'));
-			-- What a clock far off has put into the default partition moves with its
-			-- bytes, or else the month could never be attached.
+			-- What the default partition took meanwhile, or from a clock far off, moves
+			-- with its bytes, or else the month could never be attached. Where both
+			-- hold an outcome of one exchange, this fails: a person has to look.
 			if exists (
 				select 1 from cambio.events_default
 				where exchange >= cambio.uuid_floor(month) and exchange < cambio.uuid_floor(month + interval '1 month')
@@ -161,9 +173,6 @@ begin
 				'alter table cambio.events attach partition cambio.%I for values from (%L) to (%L)',
 				name, cambio.uuid_floor(month), cambio.uuid_floor(month + interval '1 month'));
 			execute format('alter table cambio.%I drop constraint %I', name, name || '_month');
-			execute format(
-				'create trigger append_only_truncate before truncate on cambio.%I '
-				'for each statement execute function cambio.refuse_change()', name);
 		end if;
 		month := month + interval '1 month';
 	end loop;

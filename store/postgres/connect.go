@@ -118,15 +118,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	case state.ReadOnly:
 		return errors.New("the database takes no writes: transactions are read-only")
 	case !state.ThisMonth:
-		return errors.New("the ledger has no partition for this month: " + advice)
+		return errors.New("the ledger has no partition for this month, or it is detached: " + advice)
 	case !state.NextMonth:
-		return errors.New("the ledger has no partition for the next month: " + advice)
+		return errors.New("the ledger has no partition for the next month, or it is detached: " + advice)
 	}
 	return s.checkRole(ctx)
 }
 
-// makePartitions makes what is missing of this month and the ones ahead, and
-// returns up to when there are some.
+// makePartitions makes or attaches what is missing of this month and the ones ahead,
+// and returns up to when there are some.
 func (s *Store) makePartitions(ctx context.Context) (time.Time, error) {
 	through, err := s.queries.MakePartitions(ctx, partitionsAhead)
 	if err != nil {
@@ -135,12 +135,14 @@ func (s *Store) makePartitions(ctx context.Context) (time.Time, error) {
 	return through, nil
 }
 
-// keepUp looks after the partitions and sweeps what has expired, until ctx ends.
-// What fails is logged and tried again at the next turn; Ping says when a missing
-// partition has become urgent.
+// keepUp looks after the partitions and sweeps what has expired, until ctx ends: at
+// once, what Open has not done yet, for a replica may never live to see the first
+// turn. What fails is logged and tried again at the next one; Ping says when a
+// missing partition has become urgent.
 func (s *Store) keepUp(ctx context.Context) {
 	ticker := time.NewTicker(upkeepEvery)
 	defer ticker.Stop()
+	s.sweep(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -155,15 +157,37 @@ func (s *Store) upkeepOnce(ctx context.Context) {
 	if _, err := s.makePartitions(ctx); err != nil {
 		s.log.ErrorContext(ctx, "ledger partitions could not be made ahead", "error", err)
 	}
-	if stray, err := s.queries.Stray(ctx); err != nil {
+	s.lookForStray(ctx)
+	s.sweep(ctx)
+}
+
+// maxStray bounds the count: one is an alarm already.
+const maxStray = 10_000
+
+func (s *Store) lookForStray(ctx context.Context) {
+	stray, err := s.queries.Stray(ctx, maxStray)
+	if err != nil {
 		s.log.ErrorContext(ctx, "the ledger's default partition could not be read", "error", err)
-	} else if stray {
-		s.log.ErrorContext(ctx, "events stand in the ledger's default partition: a replica's clock is far off")
+		return
 	}
+	s.stray.Store(stray)
+	if stray > 0 {
+		s.log.ErrorContext(ctx, "events stand in the ledger's default partition: a replica's clock is far off", "rows", stray)
+	}
+}
+
+// StrayRows is how many events stood in the ledger's default partition when Open or
+// the hourly upkeep looked last; it counts to 10,000.
+func (s *Store) StrayRows() int64 { return s.stray.Load() }
+
+func (s *Store) sweep(ctx context.Context) {
 	for swept := int64(sweptAtOnce); swept == sweptAtOnce; {
 		var err error
 		if swept, err = s.queries.PruneUsed(ctx, sweptAtOnce); err != nil {
-			s.log.WarnContext(ctx, "expired single-use values could not be swept", "error", err)
+			if ctx.Err() == nil {
+				s.log.WarnContext(ctx, "expired single-use values could not be swept", "error", err)
+			}
+			return
 		}
 	}
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cambio-sts/cambio/store/postgres/pgtest"
 )
@@ -72,32 +73,57 @@ func TestConnectionsHaveLimits(t *testing.T) {
 	}
 }
 
-// TestS28UpkeepFindsStrayEvents covers what the daily upkeep says.
+// TestS28UpkeepFindsStrayEvents: a start looks for them, and so does each upkeep;
+// both sweep.
 func TestS28UpkeepFindsStrayEvents(t *testing.T) {
 	d := pgtest.Start(t).NewDatabase(t)
 	if err := Migrate(t.Context(), d.OwnerDSN(), MigrateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	var log strings.Builder
-	s, err := Open(t.Context(), d.ServiceDSN(), Options{AllowUnsafe: true, Log: logTo(&log)})
-	if err != nil {
-		t.Fatal(err)
+	reopen := func(log *strings.Builder) *Store {
+		t.Helper()
+		s, err := Open(t.Context(), d.ServiceDSN(), Options{AllowUnsafe: true, Log: logTo(log)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
 	}
-	defer s.Close()
+	// Unswept values show that a start sweeps; the one that may come again stays.
+	used := `insert into cambio.used values ('default', 'jti:x', sha256('old'), gen_random_uuid(), now() - interval '2 hours'),
+		('default', 'jti:x', sha256('new'), gen_random_uuid(), now()) on conflict do nothing`
+	left := func(s *Store) (n int) {
+		t.Helper()
+		if err := s.pool.QueryRow(t.Context(), "select count(*) from cambio.used").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	d.Exec(t, pgtest.ServiceRole, used)
+	var log strings.Builder
+	s := reopen(&log)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); left(s) != 1; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("%d single-use values left after a start, want the one that may still come again", left(s))
+		}
+	}
 	s.upkeepOnce(t.Context())
-	if log.Len() > 0 {
-		t.Errorf("upkeep of a sound ledger says: %s", &log)
+	if log.Len() > 0 || s.StrayRows() != 0 {
+		t.Errorf("upkeep of a sound ledger counts %d stray events and says: %s", s.StrayRows(), &log)
 	}
 	d.Exec(t, pgtest.ServiceRole, `insert into cambio.events (id, exchange, tenant, type, at, record)
-		values (gen_random_uuid(), '0fffffff-ffff-7000-8000-000000000000', 'default', 2, now(), '{}');
-		insert into cambio.used values ('default', 'jti:x', sha256('old'), gen_random_uuid(), now() - interval '2 hours'),
-			('default', 'jti:x', sha256('new'), gen_random_uuid(), now())`)
+		values (gen_random_uuid(), '0fffffff-ffff-7000-8000-000000000000', 'default', 2, now(), '{}'); `+used)
 	s.upkeepOnce(t.Context())
-	if !strings.Contains(log.String(), "default partition") {
-		t.Errorf("a stray event raised no alarm: %q", log.String())
+	if !strings.Contains(log.String(), "default partition") || s.StrayRows() != 1 {
+		t.Errorf("of one stray event %d are counted, and the log says %q", s.StrayRows(), &log)
 	}
-	var left int
-	if err := s.pool.QueryRow(t.Context(), "select count(*) from cambio.used").Scan(&left); err != nil || left != 1 {
-		t.Errorf("%d single-use values left (%v), want the one that may still come again", left, err)
+	if n := left(s); n != 1 {
+		t.Errorf("%d single-use values left, want the one that may still come again", n)
+	}
+	var second strings.Builder
+	if again := reopen(&second); !strings.Contains(second.String(), "default partition") || again.StrayRows() != 1 {
+		t.Errorf("at a start, of one stray event %d are counted, and the log says %q", again.StrayRows(), &second)
 	}
 }

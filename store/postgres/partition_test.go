@@ -12,6 +12,7 @@ import (
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/store/postgres"
 	"github.com/cambio-sts/cambio/store/postgres/pgtest"
 )
 
@@ -113,6 +114,12 @@ func TestS28PingMissesAMonth(t *testing.T) {
 			d := migrated(t)
 			s := open(t, d)
 			d.Exec(t, pgtest.OwnerRole, "drop table cambio.events_"+months(2)[i])
+			// Its name alone is no partition.
+			d.Exec(t, pgtest.OwnerRole, "create table cambio.events_"+months(2)[i]+" (like cambio.events including all)")
+			if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("Ping, with a table of that name: %v", err)
+			}
+			d.Exec(t, pgtest.OwnerRole, "drop table cambio.events_"+months(2)[i])
 			if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("Ping: %v", err)
 			}
@@ -138,6 +145,56 @@ func TestS28PingMissesAMonth(t *testing.T) {
 			wantStatus(t, s, ledger.StatusReplayed, e)
 			if err := d.Try(t.Context(), pgtest.OwnerRole, "insert into cambio.events_default select id, '0fffffff-ffff-7000-8000-000000000000', tenant, type, at, deadline, tx, record from cambio.events; delete from cambio.events_default"); err == nil {
 				t.Error("the default partition takes deletions since")
+			}
+		})
+	}
+}
+
+// TestS28ADetachedMonthComesBack detaches months with events in them: the service
+// says so, what comes meanwhile is not lost, and the next upkeep attaches them again
+// with both.
+func TestS28ADetachedMonthComesBack(t *testing.T) {
+	for i, says := range []string{"for this month", "for the next month"} {
+		t.Run(says, func(t *testing.T) {
+			d := migrated(t)
+			s := open(t, d)
+			table := "cambio.events_" + months(2)[i]
+			begin, _ := time.Parse("2006_01", months(2)[i])
+			event := func(n int) ledger.Entry {
+				e := realistic(t, n)
+				id, err := exchange.NewID(begin.Add(time.Duration(n)*time.Hour), constant(byte(n)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				e.Exchange, e.Lease = id, nil
+				return e
+			}
+			before, meanwhile, after := event(1), event(2), event(3)
+			wantStatus(t, s, ledger.StatusInserted, before)
+			d.Exec(t, pgtest.OwnerRole, "alter table cambio.events detach partition "+table)
+			if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "detached") {
+				t.Errorf("Ping: %v", err)
+			}
+			wantStatus(t, s, ledger.StatusInserted, meanwhile)
+			again := open(t, d) // a start looks after it, as the hour does
+			for _, s := range []*postgres.Store{s, again} {
+				if err := s.Ping(t.Context()); err != nil {
+					t.Errorf("Ping, attached again: %v", err)
+				}
+			}
+			wantStatus(t, s, ledger.StatusInserted, after)
+			wantStatus(t, s, ledger.StatusReplayed, before, meanwhile, after)
+			if n := queryOne[int](t, d.OwnerDSN(), "select count(*) from "+table); n != 3 {
+				t.Errorf("%d events in the month, want 3", n)
+			}
+			if n := again.StrayRows(); n != 0 {
+				t.Errorf("%d events stand in the default partition", n)
+			}
+			if triggers := queryOne[int](t, d.OwnerDSN(), "select count(*) from pg_trigger where tgname in ('append_only', 'append_only_truncate') and tgrelid = '"+table+"'::regclass"); triggers != 2 {
+				t.Errorf("%s has %d of the two triggers", table, triggers)
+			}
+			if checks := queryOne[int](t, d.OwnerDSN(), "select count(*) from pg_constraint where conname like '%\\_month' and conrelid = '"+table+"'::regclass"); checks != 0 {
+				t.Errorf("%s has %d checks left over", table, checks)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,6 +59,7 @@ type Store struct {
 	log     *slog.Logger
 	stop    context.CancelFunc
 	upkeep  sync.WaitGroup
+	stray   atomic.Int64 // rows in the default partition, as last seen
 }
 
 // Open connects as the service role that dsn names (a URL or key=value text),
@@ -88,6 +90,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
+	s.lookForStray(ctx)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.upkeep.Go(func() { s.keepUp(background) })

@@ -47,8 +47,15 @@ where r.rolname in (current_user, session_user);
 select
 	pg_is_in_recovery()::boolean as standby,
 	(current_setting('transaction_read_only') = 'on')::boolean as read_only,
-	(to_regclass('cambio.events_' || to_char(now() at time zone 'UTC', 'YYYY_MM')) is not null)::boolean as this_month,
-	(to_regclass('cambio.events_' || to_char((now() at time zone 'UTC') + interval '1 month', 'YYYY_MM')) is not null)::boolean as next_month;
+	exists (
+		select 1 from pg_catalog.pg_inherits i where i.inhparent = 'cambio.events'::regclass and not i.inhdetachpending
+			and i.inhrelid = to_regclass('cambio.events_' || to_char(now() at time zone 'UTC', 'YYYY_MM'))
+	)::boolean as this_month,
+	exists (
+		select 1 from pg_catalog.pg_inherits i where i.inhparent = 'cambio.events'::regclass and not i.inhdetachpending
+			and i.inhrelid = to_regclass('cambio.events_' || to_char((now() at time zone 'UTC') + interval '1 month', 'YYYY_MM'))
+	)::boolean as next_month;
 
 -- name: Stray :one
-select exists (select 1 from cambio.events_default)::boolean as stray;
+-- How many rows the default partition holds; no more than a few are counted.
+select count(*) as stray from (select 1 from cambio.events_default limit sqlc.arg(most)) few;
