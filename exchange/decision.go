@@ -19,6 +19,8 @@ type Question struct {
 	Reason    string
 	ClientIP  netip.Addr
 	Now       time.Time
+
+	ClientHash [32]byte // of the client as it was proven
 }
 
 // Revision names one loaded policy.

@@ -33,6 +33,7 @@ const (
 	KindNotFound              // no such thing, or not yours
 	KindUnsupportedMedia      // a body of another content type
 	KindMethodNotAllowed
+	KindUnauthorizedClient // a client that may not use this grant
 	kindCount
 )
 
@@ -40,7 +41,7 @@ var kindNames = [kindCount]string{
 	"internal", "invalid_request", "invalid_subject", "invalid_actor", "invalid_client", "unsupported_grant",
 	"invalid_target", "invalid_scope", "invalid_lifetime", "reason_required", "replayed", "throttled", "unavailable",
 	"too_large", "misconfigured", "provider_refused", "unauthenticated", "permission_denied", "not_found",
-	"unsupported_media", "method_not_allowed",
+	"unsupported_media", "method_not_allowed", "unauthorized_client",
 }
 
 // String is the name used in records and metrics.

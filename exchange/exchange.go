@@ -131,11 +131,16 @@ func (x *run) verify(ctx context.Context) error {
 	begun := x.Now()
 	defer func() { x.report.Durations.Verify = x.Now().Sub(begun).Microseconds() }()
 	var err error
-	if x.subject, err = x.Verifier.Verify(ctx, x.request.SubjectToken, x.started); err != nil {
+	if x.subject, err = x.verifySubject(ctx); err != nil {
 		return err
 	}
 	x.report.Verified, x.report.Subject = true, x.subject.Name
-	x.once = x.subject.Once
+	if x.once = x.subject.Once; x.request.ClientOnce != nil {
+		if x.once != nil && *x.once != *x.request.ClientOnce {
+			return Fault(KindInvalidClient, "the subject token and the client assertion are both single-use: authenticate the client in another way", nil)
+		}
+		x.once = x.request.ClientOnce
+	}
 	clientless := x.subject.Clientless == ClientlessYes
 	if !x.request.ActorToken.IsZero() {
 		actor, err := x.verifyActor(ctx)
@@ -157,6 +162,19 @@ func (x *run) verify(ctx context.Context) error {
 	return nil
 }
 
+// verifySubject is the subject token's subject, or the client that asks for
+// itself.
+func (x *run) verifySubject(ctx context.Context) (Subject, error) {
+	self := x.request.Self
+	switch {
+	case self == nil:
+		return x.Verifier.Verify(ctx, x.request.SubjectToken, x.started)
+	case x.request.Client == "" || !x.request.SubjectToken.IsZero():
+		return Subject{}, Fault(KindInternal, "", errors.New("a request for the client itself has no client, or has a subject token too"))
+	}
+	return *self, nil
+}
+
 func (x *run) verifyActor(ctx context.Context) (Actor, error) {
 	s, err := x.Verifier.Verify(ctx, x.request.ActorToken, x.started)
 	if err != nil {
@@ -176,7 +194,7 @@ func (x *run) verifyActor(ctx context.Context) (Actor, error) {
 	}
 	if s.Once != nil {
 		if x.once != nil {
-			return Actor{}, Fault(KindInvalidActor, "subject and actor token are both single-use: one of them must come from another trust", nil)
+			return Actor{}, Fault(KindInvalidActor, "the actor token is single-use, and so is another token of this request: one of them must come from another trust", nil)
 		}
 		x.once = s.Once
 	}
@@ -239,7 +257,7 @@ func (x *run) ask() {
 	x.question = Question{
 		Tenant: x.subject.Tenant, Subject: x.subject, Actors: x.actors, Client: r.Client,
 		Audiences: r.Audiences, Resources: r.Resources, Scopes: r.Scopes, Type: r.RequestedType,
-		Lifetime: r.Lifetime, Reason: r.Reason, ClientIP: r.ClientIP, Now: x.Now(),
+		Lifetime: r.Lifetime, Reason: r.Reason, ClientIP: r.ClientIP, Now: x.Now(), ClientHash: r.ClientHash,
 	}
 }
 

@@ -12,6 +12,10 @@ type Request struct {
 	Grant  string // the grant type URN
 	Client string // a registered client that has proven itself; empty: none
 
+	ClientHash [32]byte // of that client as it was proven
+	ClientOnce *Once    // the single-use value of its proof; burns with the exchange's first durable write
+	Self       *Subject // the client itself, where it asks for itself (RFC 6749 §4.4) and SubjectToken is zero
+
 	SubjectToken     Token
 	ActorToken       Token // zero: none
 	PassthroughToken Token // zero: none (S8)

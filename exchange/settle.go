@@ -8,6 +8,14 @@ import (
 
 var errReplayed = Fault(KindReplayed, "this token has been used already: get a fresh one for each exchange", nil)
 
+// replayed blames the client's proof, where that is what burns.
+func (x *run) replayed() error {
+	if x.request.ClientOnce != nil && x.once == x.request.ClientOnce {
+		return Fault(KindInvalidClient, "this client assertion has been used already: sign a fresh one for each request", nil)
+	}
+	return errReplayed
+}
+
 // unwritten says that a durable write certainly did not happen, and how the
 // exchange ends instead. Any other error of a write leaves its fate unknown.
 type unwritten struct {
@@ -24,7 +32,7 @@ func (x *run) write(ctx context.Context, try func() error, recheck func() error)
 	for range maxDecisions {
 		switch err := try(); {
 		case errors.Is(err, ErrUsed):
-			return &unwritten{EventDenied, errReplayed}
+			return &unwritten{EventDenied, x.replayed()}
 		case !errors.Is(err, ErrStale):
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // GrantTokenExchange is the grant type of RFC 8693 §2.1.
-const GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+const GrantTokenExchange = exchange.GrantTokenExchange
 
 // The bounds of single parameters, in bytes unless said otherwise. A whole request
 // has a bound of its own.
@@ -28,6 +28,7 @@ const (
 // Asked is what a caller asked for, as a door took it out of its protocol: the
 // parameters of RFC 8693 §2.1 and ours, unread. Empty means left out.
 type Asked struct {
+	Grant                          string // exchange.Grant…; empty: token exchange
 	SubjectToken, SubjectTokenType string
 	ActorToken, ActorTokenType     string
 	PassthroughToken               string
@@ -45,6 +46,9 @@ type Asked struct {
 //
 // The error is an *exchange.Error whose advice names the parameter.
 func (a *Asked) Read(out *exchange.Request) error {
+	if out.Grant = a.Grant; out.Grant == "" {
+		out.Grant = GrantTokenExchange
+	}
 	for _, step := range [...]func(*Asked, *exchange.Request) error{
 		(*Asked).tokens, (*Asked).targets, (*Asked).scopes, (*Asked).rest,
 	} {
@@ -52,7 +56,6 @@ func (a *Asked) Read(out *exchange.Request) error {
 			return err
 		}
 	}
-	out.Grant = GrantTokenExchange
 	return nil
 }
 
@@ -62,6 +65,13 @@ func Invalid(advice string) error { return exchange.Fault(exchange.KindInvalidRe
 // tokens holds the pairing rules of RFC 8693 §2.1.
 func (a *Asked) tokens(out *exchange.Request) error {
 	switch {
+	case a.Grant == exchange.GrantClientCredentials && (a.SubjectToken != "" || a.SubjectTokenType != "" || a.ActorToken != "" || a.ActorTokenType != ""):
+		return Invalid("with client_credentials the client asks for itself: leave out the subject's and the actor's token")
+	case a.Grant == exchange.GrantClientCredentials:
+		out.PassthroughToken = token(a.PassthroughToken, exchange.TokenTypeJWT)
+		return nil
+	case a.Grant == exchange.GrantJWTBearer && a.SubjectToken == "":
+		return Invalid("assertion is missing: send the subject's token")
 	case a.SubjectToken == "":
 		return Invalid("subject_token is missing: send the token to exchange")
 	case a.SubjectTokenType == "":

@@ -45,6 +45,8 @@ var rows = map[exchange.Kind]Row{
 	exchange.KindNotFound:         {"invalid_request", http.StatusNotFound, codes.NotFound, slog.LevelInfo},
 	exchange.KindUnsupportedMedia: {"invalid_request", http.StatusUnsupportedMediaType, codes.InvalidArgument, slog.LevelInfo},
 	exchange.KindMethodNotAllowed: {"invalid_request", http.StatusMethodNotAllowed, codes.Unimplemented, slog.LevelInfo},
+
+	exchange.KindUnauthorizedClient: {"unauthorized_client", http.StatusBadRequest, codes.PermissionDenied, slog.LevelInfo},
 }
 
 // RowOf is the row of a kind; one that the table lacks is internal.

@@ -166,7 +166,7 @@ func (f *explainFlags) explain(cmd *cobra.Command, l *loaded, q exchange.Questio
 	if err := l.verifier.Load(l.revision.Trusts()); err != nil {
 		return policy.Explanation{}, err
 	}
-	for _, who := range []func(*cobra.Command, *loaded, *exchange.Question) error{f.identify, f.identifyActor} {
+	for _, who := range []func(*cobra.Command, *loaded, *exchange.Question) error{f.identify, f.identifyClient, f.identifyActor} {
 		err := who(cmd, l, &q)
 		var refused *refusedToken
 		if errors.As(err, &refused) {

@@ -44,6 +44,7 @@ type house struct {
 	store    store.Store
 	issuer   *issuer.Issuer
 	verifier *subject.Verifier
+	clients  *subject.Verifier // of clients' own assertions
 	policies *policy.Set
 	watch    policy.WatchOptions
 	ledger   *ledger.Ledger
@@ -116,13 +117,14 @@ func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []e
 		Client: func(caFile string) (*http.Client, error) { return outbound.Client(h.outbound(caFile)) },
 		Now:    time.Now, OwnIssuers: h.issuer.Names(), Meter: verifierMeter{h.meters},
 	})
+	h.openClients()
 	checks := h.verifier.Check
 	if check != nil {
 		checks = func(trusts []exchange.Trust) []error { return append(h.verifier.Check(trusts), check(trusts)...) }
 	}
 	h.policies = policy.NewSet(policy.SetOptions{
 		State: h.store, Now: time.Now, Random: rand.Reader, OnError: h.meters.fault("policy state"),
-		OnActivate: func(r *policy.Revision) error { return h.verifier.Load(r.Trusts()) },
+		OnActivate: h.loadVerifiers,
 	})
 	h.watch = policy.WatchOptions{
 		FS: os.DirFS(c.Policy.Dir), Set: h.policies, Every: c.Policy.Reload,
@@ -186,7 +188,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 
 func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, sealKey []byte) error {
 	h.oauth = oauth.New(oauth.Options{
-		Issuer: h.config.Issuer, Exchanger: bureau, Keys: h.issuer, Logger: h.log, Now: time.Now,
+		Issuer: h.config.Issuer, Exchanger: bureau, Clients: h.authenticator(), Keys: h.issuer, Logger: h.log, Now: time.Now,
 		MaxBytes: h.config.Limits.RequestBytes, Timeout: h.config.Limits.Timeout,
 		Refused: func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() },
 	})
@@ -288,6 +290,7 @@ func (h *house) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	h.work.Go(func() { h.verifier.Run(ctx) })
+	h.work.Go(func() { h.clients.Run(ctx) })
 	h.work.Go(func() { h.issuer.Run(ctx) })
 	h.work.Go(func() { h.reaper.Run(ctx) })
 	h.work.Go(func() {

@@ -156,12 +156,15 @@ func (f caseFile) compare(got Explanation) string {
 func (r *Revision) question(d *decoder, n ast.Node, f caseFile) *exchange.Question {
 	before := len(*d.faults)
 	q := &exchange.Question{
-		Tenant: r.tenant, Client: f.Client, Scopes: f.Scopes, Lifetime: f.Lifetime,
+		Tenant: r.tenant, Scopes: f.Scopes, Lifetime: f.Lifetime,
 		Type: exchange.TokenType(f.Type), Reason: f.Reason, Now: defaultMoment,
 	}
 	var err error
 	if q.Subject, err = Describe(r, f.Subject, plainValues(f.Attributes)); err != nil {
 		d.fault(find(n, "subject"), "%s", err)
+	}
+	if err := DescribeClient(r, q, f.Client); err != nil {
+		d.fault(find(n, "client"), "%s", err)
 	}
 	if f.Actor != "" {
 		a, err := DescribeActor(r, f.Actor, plainValues(f.ActorAttributes))

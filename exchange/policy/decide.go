@@ -21,7 +21,7 @@ const (
 	adviceScope    = "ask for fewer scopes, or leave scope out to get what is allowed"
 	adviceLifetime = "ask for another requested_lifetime, or leave it out"
 	adviceReason   = "say why in the parameter reason"
-	adviceChanged  = "the policy has changed since the token was verified; try again"
+	adviceChanged  = "the policy has changed since the request was authenticated; try again"
 )
 
 // Decide answers a question without regard to emergency denies. It is a pure
@@ -52,6 +52,9 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 	}
 	if q.Tenant != r.tenant || q.Subject.Tenant != r.tenant {
 		return refuse(exchange.KindInvalidTarget, adviceTarget, "the subject is of another tenant than this policy")
+	}
+	if q.Client != "" && !r.sameClient(q.Client, q.ClientHash) {
+		return refuse(exchange.KindUnavailable, adviceChanged, "client "+strconv.Quote(q.Client)+" is not what it was when it was authenticated")
 	}
 	if name, ok := r.trustsHold(q); !ok {
 		return refuse(exchange.KindUnavailable, adviceChanged, "trust "+strconv.Quote(name)+" is not what it was when the token was verified")
@@ -98,7 +101,11 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 // trustsHold reports whether every token in the request was verified by a trust as
 // this revision has it, and else names the trust.
 func (r *Revision) trustsHold(q *exchange.Question) (string, bool) {
-	if !r.sameTrust(q.Subject.Trust, q.Subject.TrustHash) {
+	if s := &q.Subject; s.Kind == exchange.TrustClient {
+		if s.ID != q.Client || s.TrustHash != q.ClientHash { // itself, and nobody else
+			return s.Name, false
+		}
+	} else if !r.sameTrust(s.Trust, s.TrustHash) {
 		return q.Subject.Trust, false
 	}
 	for i := range q.Actors {

@@ -276,7 +276,7 @@ func TestCELVariables(t *testing.T) {
 		`now == timestamp("2026-01-05T12:00:00Z")`:                                        true,
 	} {
 		r := load(t, "a.yaml", house+"allow:\n- name: a\n  subjects: [{trust: corp}]\n  actors: [{trust: prod}]\n  targets: [wiki]\n  when: >-\n    "+expression+"\n")
-		q := ask(t, r, alice, "wiki", with("groups", "eng"), by(t, r, agent), func(q *exchange.Question) { q.Reason, q.Client = "why", "desk" })
+		q := ask(t, r, alice, "wiki", with("groups", "eng"), by(t, r, agent), through(t, r, "desk"), func(q *exchange.Question) { q.Reason = "why" })
 		if d := r.Decide(q); d.Allowed != want {
 			t.Errorf("%s: %+v\n%v", expression, d, r.Explain(q).Rules)
 		}
@@ -342,7 +342,7 @@ deny:
 	if all := strings.Join(e.Reasons, "\n"); !strings.Contains(all, `there is no target "wikki": did you mean "wiki"?`) {
 		t.Error(all)
 	}
-	e = r.Explain(ask(t, r, gateway, "wiki", func(q *exchange.Question) { q.Client = "desk" }))
+	e = r.Explain(ask(t, r, gateway, "wiki", through(t, r, "desk")))
 	if !e.Allowed || e.Rule != "near" || e.Lifetime != 900 || !e.Rules[2].Matched {
 		t.Errorf("%+v", e)
 	}

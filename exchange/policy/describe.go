@@ -16,6 +16,12 @@ func Describe(r *Revision, name string, attributes map[string][]string) (exchang
 	if err != nil {
 		return exchange.Subject{}, err
 	}
+	if prefix == "client" && len(parts) == 1 {
+		if s, ok := r.describeClient(parts[0]); ok {
+			return s, nil
+		}
+		return exchange.Subject{}, fmt.Errorf("there is no client %q that could be a subject: %s", parts[0], didYouMean(parts[0], keys(r.clients)))
+	}
 	var trust *exchange.Trust
 	for i := range r.trusts {
 		if r.trusts[i].Name == parts[0] {
@@ -70,6 +76,9 @@ func DescribeActor(r *Revision, name string, attributes map[string][]string) (ex
 	s, err := Describe(r, name, attributes)
 	if err != nil {
 		return exchange.Actor{}, err
+	}
+	if s.Kind == exchange.TrustClient {
+		return exchange.Actor{}, fmt.Errorf("a client that has no token is no actor: name a subject of a trust")
 	}
 	return exchange.Actor{
 		Name: s.Name, Trust: s.Trust, Attributes: s.Attributes, Issuer: s.Issuer, ID: s.ID, Proven: true, TrustHash: s.TrustHash,

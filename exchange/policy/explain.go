@@ -106,6 +106,7 @@ func (r *Revision) unresolved(q *exchange.Question) []string {
 const (
 	stepSubject = iota
 	stepActor
+	stepClient
 	stepTarget
 	stepWhen
 	stepLimits
@@ -199,7 +200,16 @@ func (r *rule) who(q *exchange.Question, subjectLacks, actorLacks func(string) b
 	case len(r.actors) > 0 && actor == nil:
 		return "actors: the request proves no actor", stepActor
 	case len(r.actors) > 0:
-		return firstFailed("actors", r.actors, actorIdentity(actor), actorLacks), stepActor
+		if failed := firstFailed("actors", r.actors, actorIdentity(actor), actorLacks); failed != "" {
+			return failed, stepActor
+		}
+	}
+	if len(r.clients) > 0 && (q.Client == "" || !anyMatch(r.clients, q.Client)) {
+		failed := predicate{"clients", r.clients}.String()
+		if q.Client == "" {
+			return failed + ": the request is of no registered client", stepClient
+		}
+		return failed + ", which is " + q.Client + " here", stepClient
 	}
 	return "", 0
 }

@@ -10,6 +10,7 @@ import (
 // decoder and the JSON Schema are both made from them.
 type file struct {
 	Trusts   map[string]trustFile        `yaml:"trusts,omitempty" jsonschema:"description=Issuers whose tokens are accepted\\, by name."`
+	Clients  map[string]clientFile       `yaml:"clients,omitempty" jsonschema:"description=Registered clients\\, by client_id."`
 	Targets  map[string]targetFile       `yaml:"targets,omitempty" jsonschema:"description=Named places that credentials are for."`
 	Defaults defaultsFile                `yaml:"defaults,omitempty" jsonschema:"description=By provider: settings of every target that does not say otherwise."`
 	Allow    []allowFile                 `yaml:"allow,omitempty" jsonschema:"description=Who gets what. The first rule that allows the whole request is the one."`
@@ -108,6 +109,7 @@ type ruleFile struct {
 	Name     string           `yaml:"name" jsonschema:"description=Unique; the ledger names the rule that decided."`
 	Subjects []attributesFile `yaml:"subjects,omitempty" jsonschema:"description=Who the credential is for: one of these."`
 	Actors   []attributesFile `yaml:"actors,omitempty" jsonschema:"description=Who acts for the subject\\, proven by a token in the request: one of these."`
+	Clients  patternsFile     `yaml:"clients,omitempty" jsonschema:"description=Registered clients that asked: one of these."`
 	Targets  patternsFile     `yaml:"targets,omitempty" jsonschema:"description=Names of targets."`
 	Scopes   patternsFile     `yaml:"scopes,omitempty" jsonschema:"description=Scopes."`
 	When     whenFile         `yaml:"when,omitempty"`

@@ -19,6 +19,7 @@ type index struct {
 	undelegated []uint64
 	subject     []dimension
 	actor       []dimension
+	client      dimension
 	target      dimension
 	// yields, in a deny index, says which attributes a trust's subjects can have.
 	// One that could be there and is not counts as a match (S14). Nil in an allow
@@ -87,11 +88,14 @@ func newIndex(rules []rule, yields map[string]map[string]bool) *index {
 	x.words = (n + 63) / 64
 	x.delegated, x.undelegated = make([]uint64, x.words), make([]uint64, x.words)
 	subject, actor := newBuilder(n), newBuilder(n)
-	target := newBuilder(n)
+	client, target := newBuilder(n), newBuilder(n)
 	for i, c := range clauses {
 		r := &rules[x.rules[i]]
 		subject.add(i, c.subject)
 		actor.add(i, c.actor)
+		if len(r.clients) > 0 {
+			client.add(i, clause{{attribute: "client", patterns: r.clients}})
+		}
 		if len(r.targets) > 0 {
 			target.add(i, clause{{attribute: "target", patterns: r.targets}})
 		}
@@ -103,6 +107,9 @@ func newIndex(rules []rule, yields map[string]map[string]bool) *index {
 		}
 	}
 	x.subject, x.actor = subject.dimensions(), actor.dimensions()
+	if c := client.dimensions(); len(c) == 1 {
+		x.client = c[0]
+	}
 	if t := target.dimensions(); len(t) == 1 {
 		x.target = t[0]
 	}
@@ -221,6 +228,15 @@ func (x *index) search(q *exchange.Question, target string, s *scratch) bool {
 	if x.target.unconstrained != nil {
 		copy(s.one, x.target.unconstrained)
 		x.target.mark(s.one, target)
+		if !and(s.found, s.one) {
+			return false
+		}
+	}
+	if x.client.unconstrained != nil {
+		copy(s.one, x.client.unconstrained)
+		if q.Client != "" { // nobody is no client, whatever the pattern
+			x.client.mark(s.one, q.Client)
+		}
 		if !and(s.found, s.one) {
 			return false
 		}

@@ -94,7 +94,7 @@ func loadFaults(t testing.TB, pairs ...string) policy.Faults {
 
 // house is a policy with a trust of each kind and a target of each kind.
 const house = `
-# a house
+clients: {desk: {secret: {sha256: "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"}}, till: {trust: {trust: prod, namespace: shop, service_account: till}}} # of a house
 trusts:
   prod: {kubernetes: {issuer: "https://oidc.prod.example", audiences: [cambio], clientless: true}}
   corp: {oidc: {issuer: "https://login.example", audiences: [cambio], clientless: {azp: [cli]}, claims: {groups: $.realm_access.roles, team: $.team}}}
@@ -147,6 +147,15 @@ func scopes(s ...string) func(*exchange.Question) {
 
 func lasting(d time.Duration) func(*exchange.Question) {
 	return func(q *exchange.Question) { q.Lifetime = d }
+}
+
+func through(t testing.TB, r *policy.Revision, client string) func(*exchange.Question) {
+	return func(q *exchange.Question) {
+		t.Helper()
+		if err := policy.DescribeClient(r, q, client); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 const (

@@ -64,6 +64,7 @@ func compile(s snapshot, o Options) (*Revision, error) {
 	c.collect(s)
 	c.compileTrusts()
 	c.compileTargets()
+	c.compileClients()
 	c.compileRules()
 	c.compileRoles()
 	if len(c.faults) > 0 {
@@ -87,8 +88,8 @@ type compiler struct {
 	revision *Revision
 	faults   Faults
 
-	trusts, targets, defaults, roles []named
-	allow, deny                      []listed
+	trusts, clients, targets, defaults, roles []named
+	allow, deny                               []listed
 
 	trustAt map[string]named // every trust that was written, good or bad
 	sound   []exchange.Trust // those without a fault so far
@@ -123,6 +124,8 @@ func (c *compiler) collect(s snapshot) {
 			switch section.key {
 			case "trusts":
 				c.trusts = c.merge(c.trusts, d, section.value, "trust")
+			case "clients":
+				c.clients = c.merge(c.clients, d, section.value, "client")
 			case "targets":
 				c.targets = c.merge(c.targets, d, section.value, "target")
 			case "defaults":
@@ -135,7 +138,7 @@ func (c *compiler) collect(s snapshot) {
 				c.deny = appendListed(c.deny, d, section.value)
 			default:
 				d.fault(section.at, "unknown key %q: %s", section.key,
-					didYouMean(section.key, []string{"trusts", "targets", "defaults", "roles", "allow", "deny"}))
+					didYouMean(section.key, []string{"trusts", "clients", "targets", "defaults", "roles", "allow", "deny"}))
 			}
 		}
 	}

@@ -11,6 +11,7 @@ type Revision struct {
 	trusts    []exchange.Trust
 	trustHash map[string][32]byte
 	yields    map[string]map[string]bool // trust → attributes that its subjects can have
+	clients   map[string]*client
 	targets   map[string]*exchange.Target
 	resources map[string]*exchange.Target
 	allow     []rule

@@ -27,8 +27,9 @@ type rule struct {
 	deny          bool
 	file          string
 	line          int
-	subjects      []clause // empty, in a deny: everyone
-	actors        []clause // empty: an allow is for undelegated requests, a deny for all
+	subjects      []clause  // empty, in a deny: everyone
+	actors        []clause  // empty: an allow is for undelegated requests, a deny for all
+	clients       []pattern // empty: any client, or none
 	targets       []pattern
 	scopes        []pattern
 	maxTTL        time.Duration // zero: unbounded
@@ -101,7 +102,7 @@ func (c *compiler) compileRule(item listed, deny bool, conditions map[string]com
 	at := find(item.node, "name")
 	r := rule{
 		name: f.Name, deny: deny, file: item.src.name, line: line,
-		targets: f.Targets.patterns, scopes: f.Scopes.patterns,
+		clients: f.Clients.patterns, targets: f.Targets.patterns, scopes: f.Scopes.patterns,
 		maxTTL: f.MaxTTL, requireReason: f.RequireReason,
 	}
 	if len(c.faults) == before { // else what seems missing may be what was misspelt
@@ -109,6 +110,7 @@ func (c *compiler) compileRule(item listed, deny bool, conditions map[string]com
 	}
 	r.subjects = c.clauses(item, f.Subjects)
 	r.actors = c.clauses(item, f.Actors)
+	c.checkClients(item, f.Clients.patterns)
 	for _, t := range f.Targets.patterns {
 		if t.literal() && !c.targetWritten(string(t.glob)) {
 			item.fault(t.at, "there is no target %q: %s", string(t.glob), didYouMean(string(t.glob), c.targetNames()))
@@ -152,7 +154,7 @@ func (c *compiler) checkPresence(item listed, f allowFile, deny bool) {
 			item.fault(at, "an empty list matches nobody: leave %s out, or name someone", key)
 		}
 	}
-	if deny && len(f.Subjects) == 0 && len(f.Actors) == 0 && !f.Targets.said && !f.Scopes.said && f.When.at == nil {
+	if deny && len(f.Subjects) == 0 && len(f.Actors) == 0 && !f.Clients.said && !f.Targets.said && !f.Scopes.said && f.When.at == nil {
 		item.fault(item.node, `this would deny everything: write targets: ["*"] if that is meant`)
 	}
 }

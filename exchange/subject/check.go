@@ -17,8 +17,11 @@ import (
 var ownTypes = []string{
 	"dpop+jwt", "oauth-id-jag+jwt", "id-jag+jwt", "cambio-assertion+jwt", "cambio-session+jwt",
 	"logout+jwt", "secevent+jwt", "token-introspection+jwt", "oauth-authz-req+jwt",
-	"oauth-client-attestation+jwt", "oauth-client-attestation-pop+jwt", "client-authentication+jwt",
+	"oauth-client-attestation+jwt", "oauth-client-attestation-pop+jwt", clientType,
 }
+
+// clientType is the `typ` of a client's assertion.
+const clientType = "client-authentication+jwt"
 
 // cloudAudiences are what clouds expect in the tokens they take (S8). A trust with
 // one of them would let a token meant for that cloud be exchanged by whoever sees
@@ -67,7 +70,7 @@ func (v *Verifier) Check(trusts []exchange.Trust) []error {
 		}
 		v.checkIdentity(c)
 		v.checkKeys(c)
-		c.checkTokens()
+		c.checkTokens(v.forClients)
 		c.checkClaims()
 		c.checkReview()
 		faults = append(faults, c.faults...)
@@ -149,7 +152,7 @@ func (v *Verifier) checkKeys(c *checker) {
 	}
 }
 
-func (c *checker) checkTokens() {
+func (c *checker) checkTokens(forClients bool) {
 	t := c.trust
 	if len(t.Audiences) == 0 {
 		c.fault("audiences", "name at least one: else tokens meant for others would be taken")
@@ -168,7 +171,7 @@ func (c *checker) checkTokens() {
 		}
 	}
 	for _, typ := range t.Types {
-		if slices.Contains(ownTypes, mediaType(typ)) {
+		if typ := mediaType(typ); slices.Contains(ownTypes, typ) && !(forClients && typ == clientType) {
 			c.fault("types", "%q is never a subject (S7)", typ)
 		}
 	}

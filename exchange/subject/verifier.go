@@ -27,6 +27,9 @@ type Options struct {
 	Client func(caFile string) (*http.Client, error)
 	// OwnIssuers are the issuers that are Cambio itself; no trust may name one (S7).
 	OwnIssuers []string
+	// ForClients makes a Verifier of clients' assertions (RFC 7523 §3), whose own
+	// typ no subject may have.
+	ForClients bool
 	// Now is the clock of caches and fetches. The moment at which a token is
 	// judged comes with each Verify.
 	Now func() time.Time
@@ -39,6 +42,7 @@ type Options struct {
 type Verifier struct {
 	client     func(caFile string) (*http.Client, error)
 	ownIssuers []string
+	forClients bool
 	now        func() time.Time
 	meter      Meter
 
@@ -61,7 +65,7 @@ type verified struct {
 // New makes a Verifier without trusts: it refuses every token until Load.
 func New(o Options) *Verifier {
 	v := &Verifier{
-		client: o.Client, ownIssuers: o.OwnIssuers, now: o.Now, meter: o.Meter,
+		client: o.Client, ownIssuers: o.OwnIssuers, forClients: o.ForClients, now: o.Now, meter: o.Meter,
 		wake: make(chan struct{}, 1), verified: newMemory[*verified](tokensKept),
 	}
 	if v.meter == nil {

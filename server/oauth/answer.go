@@ -55,6 +55,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, e *exchange.Err
 // fail writes RFC 6749 §5.2 from the one table, and logs the cause.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, e *exchange.Error) {
 	row := server.RowOf(e.Kind)
+	if grant, ok := e.Err.(badGrant); ok {
+		row.OAuth, e.Err = "invalid_grant", grant.cause
+	}
 	server.FactsOf(r.Context()).SetExchange(e.Exchange)
 	if ctx := r.Context(); h.Logger.Enabled(ctx, row.Level) {
 		h.Logger.LogAttrs(ctx, row.Level, "refused", slog.String("kind", e.Kind.String()), slog.Any("err", e))
@@ -71,6 +74,23 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, e *exchange.Error
 		header.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	h.write(w, row.HTTP, failureBody(row.OAuth, server.Advice(e.Kind, e.Advice), e.Exchange))
+}
+
+// badGrant marks a failure of the assertion that is the grant itself.
+type badGrant struct{ cause error }
+
+func (badGrant) Error() string   { return "invalid_grant" }
+func (b badGrant) Unwrap() error { return b.cause }
+
+// asGrant is RFC 7521 §4.1.1: an assertion that is bad, or used up, is
+// invalid_grant, where RFC 8693 §2.2.2 says invalid_request of a subject token.
+func asGrant(e *exchange.Error) *exchange.Error {
+	if e.Kind != exchange.KindInvalidSubject && e.Kind != exchange.KindReplayed {
+		return e
+	}
+	marked := *e
+	marked.Err = badGrant{cause: e.Err}
+	return &marked
 }
 
 func failureBody(code, description string, id exchange.ID) []byte {

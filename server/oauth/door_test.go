@@ -47,6 +47,7 @@ type bureau struct {
 	t      testing.TB
 	mu     sync.Mutex
 	seen   []exchange.Request
+	burnt  map[exchange.Once]bool
 	answer func(exchange.Request) (exchange.Receipt, error)
 }
 
@@ -55,20 +56,34 @@ func (b *bureau) Exchange(ctx context.Context, r exchange.Request) (exchange.Rec
 	b.seen = append(b.seen, r)
 	b.mu.Unlock()
 	switch {
-	case r.Door != "oauth" || r.Grant != server.GrantTokenExchange:
+	case r.Door != "oauth" || r.Grant != server.GrantTokenExchange && r.Grant != exchange.GrantJWTBearer && r.Grant != exchange.GrantClientCredentials:
 		b.t.Errorf("door %q, grant %q", r.Door, r.Grant)
-	case r.SubjectToken.IsZero() || r.SubjectToken.Type == "":
+	case (r.Self != nil) != (r.Grant == exchange.GrantClientCredentials) || r.Self != nil && (r.Client == "" || !r.SubjectToken.IsZero()):
+		b.t.Error("the client itself is the subject of client_credentials, and of nothing else")
+	case r.Self == nil && (r.SubjectToken.IsZero() || r.SubjectToken.Type == ""):
 		b.t.Error("an exchange without a subject token")
 	case r.ActorToken.IsZero() != (r.ActorToken.Type == ""):
 		b.t.Error("an actor token without its type, or the other way round")
-	case r.Client != "":
-		b.t.Errorf("client %q, though none is registered", r.Client)
+	case (r.Client == "") != (r.ClientHash == [32]byte{}) || r.Client == "" && r.ClientOnce != nil:
+		b.t.Errorf("client %q is half proven", r.Client)
 	case r.Lifetime < 0 || slices.Contains(r.Audiences, "") || slices.Contains(r.Resources, "") || slices.Contains(r.Scopes, ""):
 		b.t.Errorf("an empty or negative member in %+v", r)
 	case r.RequestStarted.IsZero():
 		b.t.Error("nobody knows when the request began")
 	case ctx.Err() != nil:
 		b.t.Errorf("the context ended before the exchange began: %v", ctx.Err())
+	}
+	if once := r.ClientOnce; once != nil { // as the ledger does
+		b.mu.Lock()
+		used := b.burnt[*once]
+		if b.burnt == nil {
+			b.burnt = map[exchange.Once]bool{}
+		}
+		b.burnt[*once] = true
+		b.mu.Unlock()
+		if used {
+			return exchange.Receipt{}, exchange.Fault(exchange.KindInvalidClient, "this client assertion has been used already: sign a fresh one for each request", nil)
+		}
 	}
 	if b.answer != nil {
 		return b.answer(r)

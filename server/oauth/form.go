@@ -8,7 +8,7 @@ import (
 	"github.com/cambio-sts/cambio/server"
 )
 
-// maxParameters bounds the members of a form; a token exchange knows sixteen.
+// maxParameters bounds the members of a form; the grants know eighteen together.
 const maxParameters = 64
 
 // form is the body of a token request, read strictly: no parameter twice save
@@ -39,6 +39,7 @@ const (
 	clientSecret
 	clientAssertion
 	clientAssertionType
+	assertion
 	parameterCount // those above have one value at most; the rest have no place in values
 	audience
 	resource
@@ -78,6 +79,8 @@ func parameterOf(name string) parameter {
 		return clientAssertion
 	case "client_assertion_type":
 		return clientAssertionType
+	case "assertion":
+		return assertion
 	case "audience":
 		return audience
 	case "resource":

@@ -63,3 +63,20 @@ func FuzzTokenEndpoint(f *testing.F) {
 		}
 	})
 }
+
+// serveForm answers one request without a listener.
+func serveForm(t testing.TB, b *bureau, clients oauth.Clients, body, authorization string) *httptest.ResponseRecorder {
+	t.Helper()
+	h := oauth.New(oauth.Options{
+		Issuer: issuer, Exchanger: b, Clients: clients, Keys: fixedKeys{}, Now: func() time.Time { return start },
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if authorization != "" {
+		r.Header["Authorization"] = []string{authorization}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -19,6 +20,7 @@ type session struct {
 	http    *http.Request
 	form    *form
 	now     time.Time
+	client  Proven // zero: none
 	request exchange.Request
 	began   bool // the exchanger was asked: what failed after that has been counted there
 	receipt exchange.Receipt
@@ -33,31 +35,58 @@ func sessionOf(r fosite.AccessRequester) *session {
 	return s
 }
 
-// tokenExchange is the grant of RFC 8693, as fosite's dispatch wants it.
-type tokenExchange struct{ exchanger Exchanger }
+// grants are the grant types of this door, the one that it is for first.
+var grants = []string{server.GrantTokenExchange, exchange.GrantClientCredentials, exchange.GrantJWTBearer}
 
-// CanHandleTokenEndpointRequest takes the one grant.
-func (*tokenExchange) CanHandleTokenEndpointRequest(_ context.Context, r fosite.AccessRequester) bool {
-	return r.GetGrantTypes().ExactOne(server.GrantTokenExchange)
+// exchangeGrant is every grant of this door, as fosite's dispatch wants it: they
+// differ in where the subject comes from, and in nothing after that.
+type exchangeGrant struct{ exchanger Exchanger }
+
+// CanHandleTokenEndpointRequest takes the grants of this door.
+func (*exchangeGrant) CanHandleTokenEndpointRequest(_ context.Context, r fosite.AccessRequester) bool {
+	return slices.ContainsFunc(grants, r.GetGrantTypes().ExactOne)
 }
 
 // CanSkipClientAuth lets a request through that presents nothing; whether its
 // subject token is enough by itself is the trust's to say (S16). One that
 // presents something stands or falls by it (S17): fosite would drop a wrong
 // secret and go on without a client.
-func (*tokenExchange) CanSkipClientAuth(_ context.Context, r fosite.AccessRequester) bool {
+func (*exchangeGrant) CanSkipClientAuth(_ context.Context, r fosite.AccessRequester) bool {
 	s := sessionOf(r)
-	return s != nil && !s.presentsClient(s.http)
+	return s != nil && !s.presentsClient(s.http) && !r.GetGrantTypes().ExactOne(exchange.GrantClientCredentials)
+}
+
+// useClient puts the client that proved itself into the request. What it asks for
+// is its default where it names nothing.
+func (s *session) useClient() error {
+	c := &s.client
+	if c.Client.Name == "" {
+		return nil
+	}
+	if !slices.Contains(c.Client.Grants, s.request.Grant) {
+		return exchange.Fault(exchange.KindUnauthorizedClient, "this client may not use this grant_type", nil)
+	}
+	s.request.Client, s.request.ClientHash, s.request.ClientOnce = c.Client.Name, c.Client.Hash, c.Once
+	if s.request.Grant == exchange.GrantClientCredentials {
+		s.request.Self = &c.Self
+	}
+	if len(s.request.Audiences) == 0 && len(s.request.Resources) == 0 && c.Client.DefaultResource != "" {
+		s.request.Resources = []string{c.Client.DefaultResource}
+	}
+	return nil
 }
 
 // HandleTokenEndpointRequest reads the parameters.
-func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, r fosite.AccessRequester) error {
+func (t *exchangeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.AccessRequester) error {
 	if !t.CanHandleTokenEndpointRequest(ctx, r) {
 		return fosite.ErrUnknownRequest
 	}
 	s := sessionOf(r)
 	var err error
 	if s.request, err = exchangeRequest(s.form, s.http, s.now); err != nil {
+		return err
+	}
+	if err := s.useClient(); err != nil {
 		return err
 	}
 	r.SetRequestedScopes(s.request.Scopes)
@@ -68,7 +97,7 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, r fosite
 // PopulateTokenEndpointResponse performs the exchange. fosite asks every handler
 // for every grant, so it looks at the grant type again. The credential stays in
 // the session: fosite gets a stand-in, for it insists on some text.
-func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, r fosite.AccessRequester, out fosite.AccessResponder) error {
+func (t *exchangeGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosite.AccessRequester, out fosite.AccessResponder) error {
 	if !t.CanHandleTokenEndpointRequest(ctx, r) {
 		return fosite.ErrUnknownRequest
 	}

@@ -38,6 +38,7 @@ const (
 type Options struct {
 	Issuer    string // absolute URL without trailing slash; `issuer` of the metadata, to the letter
 	Exchanger Exchanger
+	Clients   Clients // nil: no client is registered
 	Keys      Keys
 	Logger    *slog.Logger // nil: slog.Default
 	Now       func() time.Time
@@ -86,7 +87,7 @@ func New(o Options) *Handler {
 		o.Refused = func(exchange.Kind) {}
 	}
 	o.Issuer = strings.TrimSuffix(o.Issuer, "/")
-	h := &Handler{Options: o, provider: newProvider(o.Issuer, o.Exchanger)}
+	h := &Handler{Options: o, provider: newProvider(o)}
 	base := ""
 	if u, err := url.Parse(o.Issuer); err == nil {
 		base = u.Path
@@ -116,9 +117,7 @@ func (h *Handler) Paths() []string {
 	return paths
 }
 
-// whole bounds a request from its first byte to the last of its answer: reading,
-// an exchange that starts its clock anew at the intent, its durable writes, which
-// denies may make it repeat, and writing.
+// whole bounds a request from its first byte to the last of its answer.
 func (h *Handler) whole() time.Duration {
 	return readTimeout + server.ExchangeTime(h.Timeout) + writeTimeout
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/cambio-sts/cambio/exchange"
-	"github.com/cambio-sts/cambio/server"
 )
 
 // metadata is RFC 8414 §2 and OpenID Connect Discovery 1.0 §3 in one document. It
@@ -25,6 +24,7 @@ func (h *Handler) metadata() []byte {
 		ResponseTypes         []string `json:"response_types_supported"`
 		ChallengeMethods      []string `json:"code_challenge_methods_supported"`
 		AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+		AuthAlgorithms        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 		SubjectTypes          []string `json:"subject_types_supported"`
 		Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 	}{
@@ -32,10 +32,11 @@ func (h *Handler) metadata() []byte {
 		AuthorizationEndpoint: h.Issuer + authorizePath,
 		TokenEndpoint:         h.Issuer + tokenPath,
 		JWKS:                  h.Issuer + jwksPath,
-		GrantTypes:            []string{server.GrantTokenExchange},
+		GrantTypes:            grants,
 		ResponseTypes:         []string{"code"},
 		ChallengeMethods:      []string{"S256"},
-		AuthMethods:           []string{"none"},
+		AuthMethods:           []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
+		AuthAlgorithms:        []string{"ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"},
 		SubjectTypes:          []string{"public"},
 		Algorithms:            algorithmsOf(h.Keys.AccessJWKS()),
 	})

@@ -15,10 +15,13 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 )
 
-// newProvider composes fosite with our one grant and nothing of its own.
-func newProvider(issuer string, x Exchanger) fosite.OAuth2Provider {
-	return compose.Compose(newConfig(issuer), noClients{}, nil,
-		func(fosite.Configurator, any, any) any { return &tokenExchange{exchanger: x} })
+// newProvider composes fosite with our grants and nothing of its own. They are one
+// handler: fosite drops a second one of the same type without a word.
+func newProvider(o Options) fosite.OAuth2Provider {
+	config := newConfig(o.Issuer)
+	config.ClientAuthenticationStrategy = (&authenticator{clients: o.Clients}).authenticate
+	return compose.Compose(config, noClients{}, nil,
+		func(fosite.Configurator, any, any) any { return &exchangeGrant{exchanger: o.Exchanger} })
 }
 
 // newConfig sets whatever a getter of fosite.Config would otherwise fill in on
@@ -35,7 +38,7 @@ func newConfig(issuer string) *fosite.Config {
 		IDTokenLifespan:                15 * time.Minute,
 		ScopeStrategy:                  fosite.ExactScopeStrategy,
 		AudienceMatchingStrategy:       fosite.ExactAudienceMatchingStrategy,
-		ClientAuthenticationStrategy:   authenticateClient,
+		ClientAuthenticationStrategy:   (&authenticator{}).authenticate,
 		ClientSecretsHasher:            noSecrets{},
 		JWKSFetcherStrategy:            noFetches{},
 		HMACHasher:                     sha512.New512_256,

@@ -29,10 +29,14 @@ func exchangeRequest(f *form, r *http.Request, now time.Time) (exchange.Request,
 		return exchange.Request{}, err
 	}
 	asked := server.Asked{
+		Grant:        f.get(grantType),
 		SubjectToken: f.get(subjectToken), SubjectTokenType: f.get(subjectTokenType),
 		ActorToken: f.get(actorToken), ActorTokenType: f.get(actorTokenType), PassthroughToken: f.get(passthroughToken),
 		Audiences: f.audiences, Resources: f.resources, Scope: f.get(scope),
 		RequestedTokenType: f.get(requestedTokenType), Lifetime: lifetime, PublicKey: key, Reason: f.get(reason),
+	}
+	if err := f.checkAssertion(&asked); err != nil {
+		return exchange.Request{}, err
 	}
 	if err := asked.Read(&out); err != nil {
 		return exchange.Request{}, err

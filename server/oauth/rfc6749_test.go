@@ -110,7 +110,7 @@ func TestRFC6749Section5_1AnswersAreNotKept(t *testing.T) {
 
 func TestRFC6749Section5_2UnknownGrant(t *testing.T) {
 	for _, grant := range []string{
-		"authorization_code", "password", "client_credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer",
+		"authorization_code", "password", "Client_Credentials", "refresh_token", "urn:ietf:params:oauth:grant-type:saml2-bearer",
 		server.GrantTokenExchange + " ", " " + server.GrantTokenExchange, server.GrantTokenExchange + " " + server.GrantTokenExchange,
 		"client_credentials " + server.GrantTokenExchange, strings.ToUpper(server.GrantTokenExchange), "é",
 	} {

@@ -42,10 +42,10 @@ func TestRFC8414Section2Metadata(t *testing.T) {
 			t.Errorf("issuer %v", a.body["issuer"])
 		}
 		for name, want := range map[string][]string{
-			"grant_types_supported":                 {server.GrantTokenExchange},
+			"grant_types_supported":                 {server.GrantTokenExchange, "client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer"},
 			"response_types_supported":              {"code"},
 			"code_challenge_methods_supported":      {"S256"},
-			"token_endpoint_auth_methods_supported": {"none"},
+			"token_endpoint_auth_methods_supported": {"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
 			"subject_types_supported":               {"public"},
 			"id_token_signing_alg_values_supported": {"ES256", "RS256"},
 		} {

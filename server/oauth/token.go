@@ -3,6 +3,7 @@ package oauth
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -16,6 +17,9 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request) {
 	s, err := h.exchange(w, r)
 	if err != nil {
 		failure := failureOf(err)
+		if s != nil && s.form.get(grantType) == exchange.GrantJWTBearer {
+			failure = asGrant(failure)
+		}
 		if s == nil || !s.began {
 			h.refuse(w, r, failure)
 			return
@@ -34,17 +38,18 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) (*session, er
 	if err != nil {
 		return nil, err
 	}
-	switch f.get(grantType) {
-	case server.GrantTokenExchange:
-	case "":
+	grant := f.get(grantType)
+	switch {
+	case slices.Contains(grants, grant):
+	case grant == "":
 		return nil, server.Invalid("grant_type is missing: say " + server.GrantTokenExchange)
 	default: // two of them, too: fosite would split at the space
-		return nil, exchange.Fault(exchange.KindUnsupportedGrant, "grant_type must be "+server.GrantTokenExchange, nil)
+		return nil, exchange.Fault(exchange.KindUnsupportedGrant, "grant_type must be one of "+strings.Join(grants, ", "), nil)
 	}
 	// fosite is shown the grant type and nothing else. It needs no more, keeps what
 	// it is shown, splits one audience at its spaces and compares every scope with
 	// every other.
-	r.PostForm = url.Values{"grant_type": {server.GrantTokenExchange}}
+	r.PostForm = url.Values{"grant_type": {grant}}
 	r.Form = r.PostForm
 	s := &session{http: r, form: f, now: now}
 	ctx := r.Context()
