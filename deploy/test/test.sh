@@ -12,7 +12,7 @@ go test -race -v -p 2 -timeout 9m "${@:-./...}" >"$log" 2>&1 || status=$?
 grep -E '^(ok|FAIL|panic:|\?)[[:space:]]' "$log" | grep -v 'no test files' || true
 if [ "$status" -ne 0 ]; then
   echo "--- what failed (whole log: $log)"
-  grep -E -B 40 '^[[:space:]]*--- FAIL|^panic:|DATA RACE|^# |cannot|undefined:' "$log" | tail -n 400 || true
+  awk -f deploy/test/failures.awk "$log"
 fi
 
 passed=$(grep -cE '^[[:space:]]*--- PASS' "$log" || true)
