@@ -62,6 +62,7 @@ type house struct {
 type blueprint struct {
 	config  *config.Config
 	sealKey []byte
+	oldKeys [][]byte    // which open what they sealed
 	store   store.Store // the house closes it
 	log     *slog.Logger
 	// check refuses trusts that the policy may not have, beyond what the verifier
@@ -79,7 +80,7 @@ func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 			err = errors.Join(err, h.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	sealer, err := exchange.NewSealer(rand.Reader, b.sealKey)
+	sealer, err := exchange.NewSealer(rand.Reader, b.sealKey, b.oldKeys...)
 	if err != nil {
 		return nil, fmt.Errorf("seal.key: %w", err)
 	}

@@ -98,6 +98,10 @@ func serve(cmd *cobra.Command, c *config.Config, readyFile string) error {
 	if err != nil {
 		return err
 	}
+	old, err := c.OldSealKeys()
+	if err != nil {
+		return err
+	}
 	if c.Policy.Dir, err = filepath.Abs(c.Policy.Dir); err != nil {
 		return fmt.Errorf("policy.dir: %w", err)
 	}
@@ -113,7 +117,7 @@ func serve(cmd *cobra.Command, c *config.Config, readyFile string) error {
 		p.close(ctx)
 		return err
 	}
-	h, err := newHouse(ctx, blueprint{config: c, sealKey: key, store: s, log: log, check: refuseDevTrusts})
+	h, err := newHouse(ctx, blueprint{config: c, sealKey: key, oldKeys: old, store: s, log: log, check: refuseDevTrusts})
 	if err != nil {
 		p.close(ctx)
 		return err

@@ -97,6 +97,9 @@ type Seal struct {
 	// 32 random bytes in base64, as `openssl rand -base64 32` makes them. Whoever
 	// has it and the database can sign as this service.
 	Key exchange.Secret `yaml:"key"`
+	// Further keys in the same form, which open what they sealed and seal nothing:
+	// those before the present one, and one that is to come. Optional.
+	OldKeys []exchange.Secret `yaml:"old_keys"`
 }
 
 // Policy is where the policy is.

@@ -139,6 +139,11 @@ func TestFaults(t *testing.T) {
 		{name: "short seal", file: good, environ: []string{"SEAL=AAAA"}, want: []string{"seal.key: is 3 bytes"}},
 		{name: "weak seal", file: good, environ: []string{"SEAL=" + base64.StdEncoding.EncodeToString(make([]byte, 32))}, want: []string{"one byte over and over"}},
 		{name: "seal not base64", file: good, environ: []string{"SEAL=***"}, want: []string{"seal.key: is not base64"}},
+		{name: "old keys are no list", file: strings.Replace(good, "}\"}", "}\", old_keys: \"${secret:seal}\"}", 1), want: []string{"seal.old_keys: a list is expected here"}},
+		{name: "old key is the key", file: strings.Replace(good, "}\"}", "}\", old_keys: [\"${secret:seal}\"]}", 1), want: []string{"seal.old_keys[0]: is the same key as seal.key"}},
+		{name: "old key unlisted", file: strings.Replace(good, "}\"}", "}\", old_keys: [\"${secret:sael}\"]}", 1), want: []string{"seal.old_keys[0]: there is no secrets.sael; did you mean ${secret:seal}?"}},
+		{name: "old key short", file: good, environ: []string{"CAMBIO_SEAL_OLD_KEYS=AAAA"}, want: []string{"CAMBIO_SEAL_OLD_KEYS: is 3 bytes"}},
+		{name: "old keys without end", file: good, environ: []string{"CAMBIO_SEAL_OLD_KEYS=" + strings.Repeat("AAAA,", 17)}, want: []string{"17 keys are too many"}},
 		{name: "seal unset", file: good, environ: []string{"SEAL="}, want: []string{"secrets.seal: the environment variable SEAL is not set"}},
 		{name: "unlisted", file: strings.Replace(good, "${secret:seal}", "${secret:sael}", 1), want: []string{"there is no secrets.sael; did you mean ${secret:seal}?"}},
 		{name: "part of a value", file: strings.Replace(good, "${secret:seal}", "a${secret:seal}", 1), want: []string{"a secret stands only as a whole value"}},
@@ -186,6 +191,9 @@ func TestS39ExcerptsShowNoSecret(t *testing.T) {
 		"seal: hunter2",
 		"seal: [hunter2",
 		"seal: {key: {a: hunter2}}",
+		"seal: {old_keys: [hunter2]}",
+		"seal: {old_keys: hunter2}",
+		"seal: {old_keys: [{a: hunter2}]}",
 	} {
 		_, err := config.Parse("cambio.yaml", []byte(file), nil)
 		if err == nil {
@@ -316,4 +324,40 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("took %s", took)
 		}
 	})
+}
+
+// TestOldSealKeys come from the file and from the environment, as references and
+// plain.
+func TestOldSealKeys(t *testing.T) {
+	other := base64.StdEncoding.EncodeToString([]byte("abcdefghijklmnopqrstuvwxyz012345"))
+	third := base64.StdEncoding.EncodeToString([]byte("543210zyxwvutsrqponmlkjihgfedcba"))
+	file := strings.Replace(whole, `seal: {key: "${secret:seal}"}`, `seal: {key: "${secret:seal}", old_keys: ["${secret:before}", "`+third+`"]}`, 1)
+	for name, c := range map[string]struct {
+		file    string
+		environ []string
+		want    []string
+	}{
+		"none":            {whole, nil, nil},
+		"the file":        {file, nil, []string{other, third}},
+		"the environment": {whole, []string{"CAMBIO_SEAL_OLD_KEYS=" + third + ", ${secret:before}"}, []string{third, other}},
+		"both":            {file, []string{"CAMBIO_SEAL_OLD_KEYS=${secret:before}"}, []string{other}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c2, err := config.Parse("cambio.yaml", []byte(c.file), environ(append(c.environ, "CAMBIO_SECRETS_BEFORE_ENV=BEFORE", "BEFORE="+other)...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys, err := c2.OldSealKeys()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, k := range keys {
+				got = append(got, base64.StdEncoding.EncodeToString(k))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
 }

@@ -93,9 +93,11 @@ func (c *Config) TargetSecrets() []string {
 
 // resolve replaces ${secret:NAME} by what the secret holds.
 func (r *reader) resolve(c *Config, variables map[string]string) {
-	for key, secret := range map[string]*exchange.Secret{
-		"store.postgres.dsn": &c.Store.Postgres.DSN, "seal.key": &c.Seal.Key,
-	} {
+	secrets := map[string]*exchange.Secret{"store.postgres.dsn": &c.Store.Postgres.DSN, "seal.key": &c.Seal.Key}
+	for i := range c.Seal.OldKeys {
+		secrets[fmt.Sprintf("seal.old_keys[%d]", i)] = &c.Seal.OldKeys[i]
+	}
+	for key, secret := range secrets {
 		text := secret.Reveal()
 		if !strings.Contains(text, "${") {
 			continue

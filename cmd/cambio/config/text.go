@@ -16,6 +16,7 @@ import (
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
+	secretsType  = reflect.TypeFor[[]exchange.Secret]()
 )
 
 // setText sets v from the text of a value: what the file, the environment and the
@@ -25,8 +26,8 @@ func setText(v reflect.Value, text string) error {
 		v.Set(reflect.ValueOf(exchange.NewSecret(text)))
 		return nil
 	}
-	if strings.Contains(text, "${") {
-		return errors.New("${…} stands only as the whole value of a key that holds a secret: store.postgres.dsn, seal.key")
+	if strings.Contains(text, "${") && v.Type() != secretsType {
+		return errors.New("${…} stands only as the whole value of a key that holds a secret: store.postgres.dsn, seal.key, seal.old_keys")
 	}
 	switch v.Type() {
 	case durationType:

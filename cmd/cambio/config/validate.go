@@ -32,7 +32,7 @@ func (r *reader) at(key, format string, args ...any) {
 			}
 			break
 		}
-		i := strings.LastIndexByte(where, '.')
+		i := strings.LastIndexAny(where, ".[")
 		if i < 0 {
 			break
 		}
@@ -159,10 +159,30 @@ func (r *reader) store(s Store) {
 }
 
 func (r *reader) seal(s Seal) {
+	r.sealKey("seal.key", s.Key)
+	if n := len(s.OldKeys); n > maxOldKeys {
+		r.at("seal.old_keys", "%d keys are too many: at most %d; cambio keys reseal makes the old ones needless", n, maxOldKeys)
+		return
+	}
+	seen := map[string]string{s.Key.Reveal(): "seal.key"}
+	for i, old := range s.OldKeys {
+		key := fmt.Sprintf("seal.old_keys[%d]", i)
+		r.sealKey(key, old)
+		if other, twice := seen[old.Reveal()]; twice && !old.IsZero() && !isReference(old.Reveal()) {
+			r.at(key, "is the same key as %s: leave it out", other)
+		}
+		seen[old.Reveal()] = key
+	}
+}
+
+// maxOldKeys bounds what a start has to derive.
+const maxOldKeys = 16
+
+func (r *reader) sealKey(name string, s exchange.Secret) {
 	const advice = "32 bytes in base64 are wanted: openssl rand -base64 32"
-	text := s.Key.Reveal()
+	text := s.Reveal()
 	if text == "" {
-		r.at("seal.key", "give the sealing key; %s", advice)
+		r.at(name, "give the sealing key; %s", advice)
 		return
 	}
 	if isReference(text) {
@@ -171,11 +191,11 @@ func (r *reader) seal(s Seal) {
 	key, err := base64.StdEncoding.Strict().DecodeString(text)
 	switch {
 	case err != nil:
-		r.at("seal.key", "is not base64; %s", advice)
+		r.at(name, "is not base64; %s", advice)
 	case len(key) != exchange.SealKeySize:
-		r.at("seal.key", "is %d bytes; %s", len(key), advice)
+		r.at(name, "is %d bytes; %s", len(key), advice)
 	case len(slices.Compact(slices.Clone(key))) == 1:
-		r.at("seal.key", "is one byte over and over, and so no secret; %s", advice)
+		r.at(name, "is one byte over and over, and so no secret; %s", advice)
 	}
 }
 
@@ -186,6 +206,19 @@ func (c *Config) SealKey() ([]byte, error) {
 		return nil, fmt.Errorf("decoding seal.key: not base64")
 	}
 	return key, nil
+}
+
+// OldSealKeys are the decoded keys that open and do not seal.
+func (c *Config) OldSealKeys() ([][]byte, error) {
+	var keys [][]byte
+	for i, old := range c.Seal.OldKeys {
+		key, err := base64.StdEncoding.Strict().DecodeString(old.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("decoding seal.old_keys[%d]: not base64", i)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 func (r *reader) secrets(secrets map[string]Source) {
