@@ -75,6 +75,9 @@ func ruleText(t *rapid.T, name string, deny bool) string {
 	if rapid.IntRange(0, 2).Draw(t, "actors?") == 0 {
 		keys = append(keys, "actors: "+whosText(t, "actors"))
 	}
+	if rapid.IntRange(0, 3).Draw(t, "clients?") == 0 {
+		keys = append(keys, "clients: "+list(rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"desk", "till", "*", "d*", "?i*"}), 1, 2, rapid.ID).Draw(t, "clients")))
+	}
 	keys = append(keys, "targets: "+list(rapid.SliceOfNDistinct(rapid.SampledFrom(someTargets), 1, 2, rapid.ID).Draw(t, "targets")))
 	if rapid.IntRange(0, 2).Draw(t, "scopes?") == 0 {
 		keys = append(keys, "scopes: "+list(rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"read", "r*", "*"}), 1, 2, rapid.ID).Draw(t, "scopes")))
@@ -138,6 +141,9 @@ func question(t *rapid.T, r *policy.Revision) exchange.Question {
 	if rapid.Bool().Draw(t, "actor?") {
 		a := someone(t, r)
 		q.Actors = []exchange.Actor{{Name: a.Name, Trust: a.Trust, Attributes: a.Attributes, Proven: true, TrustHash: a.TrustHash}}
+	}
+	if err := policy.DescribeClient(r, &q, rapid.SampledFrom([]string{"", "desk", "till"}).Draw(t, "client")); err != nil {
+		t.Fatal(err)
 	}
 	if rapid.IntRange(0, 4).Draw(t, "asserted?") == 0 {
 		q.Subject.Asserted = []exchange.Actor{{Name: "k8s:prod:a:a", Trust: "prod", AssertedBy: q.Subject.Trust}}

@@ -376,7 +376,7 @@ func TestRFC7523Section3Accepted(t *testing.T) {
 
 // S12: jwt-bearer takes a subject's token and nothing of another kind.
 func TestS12JWTBearerDispatch(t *testing.T) {
-	d, r := openClients(t)
+	d, _ := openClients(t)
 	d.send(bearing("assertion", subject)).wantIssued(t)
 	if x := d.bureau.only(); x.SubjectToken.Value.Reveal() != subject || x.Client != "" || x.Grant != jwtBearer {
 		t.Errorf("%+v", x)
@@ -412,7 +412,7 @@ func TestS12JWTBearerDispatch(t *testing.T) {
 		d.send(bearing("assertion", subject)).wantFailure(t, http.StatusBadRequest, code)
 	}
 	// A client may bring the assertion, too.
-	d, r = openClients(t)
+	d, r := openClients(t)
 	d.send(bearing("assertion", subject), "Authorization", basic("desk", r.secret)).wantIssued(t)
 	if x := d.bureau.only(); x.Client != "desk" || x.Self != nil {
 		t.Errorf("%+v", x)
