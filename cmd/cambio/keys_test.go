@@ -111,7 +111,7 @@ func verifies(p *process, token string) error {
 	if err := json.NewDecoder(resp.Body).Decode(&set); err != nil {
 		return err
 	}
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return err
 	}
