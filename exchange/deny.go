@@ -15,6 +15,7 @@ type Deny struct {
 	Reason  string
 	Created time.Time
 	Expires time.Time // zero: until removed
+	Removed time.Time // zero: it was not; set only where denies are listed for people
 }
 
 // DenyList is the active denies of a tenant as of one epoch.

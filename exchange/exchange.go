@@ -353,8 +353,21 @@ func (x *run) grant() Grant {
 		Client: x.request.Client, Scopes: x.decision.Scopes, Type: x.request.RequestedType,
 		PublicKey: x.request.PublicKey, Passthrough: x.request.PassthroughToken,
 		Rule: x.decision.Rule, RuleHash: x.decision.RuleHash, Revision: x.decision.Revision,
-		Now: now, Lifetime: x.decision.Lifetime, NotAfter: x.notAfter(),
+		Now: now, Lifetime: x.decision.Lifetime, NotAfter: x.notAfter(), Stopped: x.stopped(),
 	}
+}
+
+// stopped tells which credentials an emergency deny names; nil where none does.
+func (x *run) stopped() func(Secret) bool {
+	denier, ok := x.decider.(CredentialDenier)
+	if !ok {
+		return nil
+	}
+	denied := denier.DeniesCredentials(x.question, x.decision)
+	if denied == nil {
+		return nil
+	}
+	return func(value Secret) bool { return denied(x.Sealer.Fingerprint(value)) }
 }
 
 // notAfter is the least of the caps: subject, every actor, rule, request (S5).

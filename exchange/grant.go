@@ -23,4 +23,8 @@ type Grant struct {
 	// NotAfter is the least of the four caps: subject, actors, rule, request
 	// (S5). A credential may pass it only where the target may outlive.
 	NotAfter time.Time
+
+	// Stopped reports whether an emergency deny names a credential that is at hand
+	// already: then it is dropped and another one minted. Nil: none does.
+	Stopped func(Secret) bool
 }

@@ -28,6 +28,15 @@ type Decider interface {
 	Decide(q Question) Decision
 }
 
+// CredentialDenier is a Decider that knows denies of single credentials, which no
+// new decision is about.
+type CredentialDenier interface {
+	// DeniesCredentials is nil where no deny in force names a credential. Else it
+	// tells, of a credential's fingerprint, whether a deny names it that holds for
+	// the question as it was decided.
+	DeniesCredentials(q Question, d Decision) func(fingerprint string) bool
+}
+
 // Governor limits how often a subject comes, and sheds load for a target in
 // trouble.
 type Governor interface {

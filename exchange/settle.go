@@ -83,7 +83,12 @@ func (x *run) intend(ctx context.Context) error {
 func (x *run) settleIssued(ctx context.Context, slot Slot, credential Credential) (Credential, error) {
 	err := x.write(ctx,
 		func() error { return x.settle(ctx, EventIssued, credential, nil) },
-		func() error { return x.checkLifetime(credential) })
+		func() error {
+			if stopped := x.stopped(); stopped != nil && stopped(credential.Value) {
+				return Fault(KindUnavailable, "the credential at hand was stopped in this moment; try again", nil)
+			}
+			return x.checkLifetime(credential)
+		})
 	if err != nil {
 		x.release(ctx, slot, credential, false)
 		return Credential{}, x.withhold(ctx, err)

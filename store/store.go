@@ -20,6 +20,8 @@ type Store interface {
 	issuer.Custody
 	lease.Seals
 	policy.State
+	lease.Denies
+	lease.Book
 	// Lease returns one lease, or an *exchange.Error of KindNotFound.
 	Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)
 	// Ping reports whether the database answers and would accept a write now.

@@ -49,6 +49,7 @@ type house struct {
 	watch    policy.WatchOptions
 	ledger   *ledger.Ledger
 	reaper   *lease.Reaper
+	desk     *lease.Desk
 	oauth    *oauth.Handler
 	api      *api.Server
 	tracing  *tracing
@@ -180,6 +181,10 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
 		Intents: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,
 	})
+	h.desk = lease.NewDesk(lease.DeskOptions{
+		Denies: h.store, Book: h.store, Revoke: vendor.Revoke, Sealer: sealer, Now: time.Now, Random: rand.Reader,
+		Changed: h.refresh,
+	})
 	return &exchange.Bureau{
 		Policy: h.policies, Verifier: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
 		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: time.Now}),
@@ -198,7 +203,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 		return fmt.Errorf("deriving the key of page tokens: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Exchanger: bureau, Log: h.store, Audit: h.store, Fingerprint: sealer.Fingerprint, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
+		Exchanger: bureau, Log: h.store, Desk: h.desk, Audit: h.store, Fingerprint: sealer.Fingerprint, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
 		Roles: func(s exchange.Subject) []string {
 			if r := h.policies.Revision(); r != nil {
 				return r.Roles(s)
@@ -212,6 +217,13 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 		return fmt.Errorf("opening the API: %w", err)
 	}
 	return nil
+}
+
+// refresh reads the emergency denies anew. Where it fails, the next poll does.
+func (h *house) refresh(ctx context.Context) {
+	if err := h.policies.Refresh(ctx); err != nil && ctx.Err() == nil {
+		h.meters.fault("policy state")(err)
+	}
 }
 
 // outbound turns outbound of cambio.yaml into the rules of a client. Loopback is
@@ -300,6 +312,11 @@ func (h *house) start() {
 		ledger.KeepCounts(ctx, h.store, tick.C, h.meters.fault("summaries"))
 	})
 	h.work.Go(func() { _ = h.policies.Run(ctx) }) // nil, when ctx ends
+	if tells, ok := h.store.(interface {
+		ListenDenies(ctx context.Context, heard func())
+	}); ok { // other replicas share this store
+		h.work.Go(func() { tells.ListenDenies(ctx, func() { h.refresh(ctx) }) })
+	}
 	h.work.Go(func() {
 		if err := policy.Watch(ctx, h.watch); err != nil {
 			h.meters.fault("policy watch")(err)

@@ -32,6 +32,9 @@ const (
 // reach is how an operator's command finds the server.
 type reach struct {
 	url, tokenFile, caFile, data string
+	// operator: from a running dev the operator's token is taken, and not the
+	// auditor's.
+	operator bool
 }
 
 // addReach gives a command the flags of reach. needsToken adds --token-file.
@@ -39,7 +42,11 @@ func addReach(cmd *cobra.Command, r *reach, needsToken bool) {
 	f := cmd.Flags()
 	f.StringVar(&r.url, "url", "", "the server's URL (or CAMBIO_URL; else the cambio dev that runs from --data)")
 	if needsToken {
-		f.StringVar(&r.tokenFile, "token-file", "", "file of your bearer token (or CAMBIO_TOKEN_FILE; else that dev's auditor)")
+		who := "auditor"
+		if r.operator {
+			who = "operator"
+		}
+		f.StringVar(&r.tokenFile, "token-file", "", "file of your bearer token (or CAMBIO_TOKEN_FILE; else that dev's "+who+")")
 	}
 	f.StringVar(&r.caFile, "ca-file", "", "PEM file of the roots to trust (or CAMBIO_CA_FILE; else the system's)")
 	f.StringVar(&r.data, "data", defaultData, "data folder of a running cambio dev")
@@ -71,7 +78,11 @@ func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 		if err != nil {
 			return nil, err
 		}
-		where, tokenFile = ready.URL, either(tokenFile, devworld.AuditorToken(r.data))
+		token := devworld.AuditorToken(r.data)
+		if r.operator {
+			token = devworld.OperatorToken(r.data)
+		}
+		where, tokenFile = ready.URL, either(tokenFile, token)
 	}
 	base, err := serverURL(where)
 	if err != nil {
@@ -140,21 +151,34 @@ type answer struct {
 
 // ask sends one request. Its error is exit status 3 where no answer came.
 func (s *remote) ask(ctx context.Context, method, path string, query, form url.Values) (answer, error) {
+	if form != nil {
+		return s.send(ctx, method, path, query, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
+	}
+	return s.send(ctx, method, path, query, "", nil)
+}
+
+// post sends a JSON object.
+func (s *remote) post(ctx context.Context, path string, object any) (answer, error) {
+	body, err := json.Marshal(object)
+	if err != nil {
+		return answer{}, fmt.Errorf("asking %s: %w", s.base, err)
+	}
+	return s.send(ctx, http.MethodPost, path, nil, "application/json", bytes.NewReader(body))
+}
+
+// send sends a request; kind is the type of its body, if it has one.
+func (s *remote) send(ctx context.Context, method, path string, query url.Values, kind string, body io.Reader) (answer, error) {
 	target := *s.base
 	target.Path += path
 	target.RawQuery = query.Encode()
-	var body io.Reader
-	if form != nil {
-		body = strings.NewReader(form.Encode())
-	}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), body)
 	if err != nil {
 		return answer{}, fmt.Errorf("asking %s: %w", s.base, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "cambio/"+thisBuild().Version)
-	if form != nil {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	if !s.token.IsZero() {
 		req.Header.Set("Authorization", "Bearer "+s.token.Reveal())

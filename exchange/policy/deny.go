@@ -14,13 +14,15 @@ type denies struct {
 	// those without such a member, looked at each time.
 	by   map[member][]int
 	rest []int
+	// credentials says that some deny names a credential.
+	credentials bool
 }
 
 // member is one name and value of a deny's Match.
 type member struct{ name, value string }
 
 // findable are the members by which a deny is found, the most selective first.
-var findable = [...]string{"subject", "actor", "rule", "target", "trust"}
+var findable = [...]string{"credential", "subject", "actor", "rule", "target", "trust"}
 
 func newDenies(tenant string, l exchange.DenyList) *denies {
 	d := &denies{epoch: l.Epoch, by: map[member][]int{}}
@@ -35,6 +37,7 @@ func newDenies(tenant string, l exchange.DenyList) *denies {
 			if value, ok := deny.Match[name]; ok {
 				d.by[member{name, value}] = append(d.by[member{name, value}], i)
 				filed = true
+				d.credentials = d.credentials || name == "credential"
 				break
 			}
 		}
@@ -87,6 +90,27 @@ func (d *denies) match(q *exchange.Question, target string, picked *rule) *excha
 		}
 	}
 	return nil
+}
+
+// matchCredential finds a deny that names the credential and holds for the question
+// as it was decided.
+func (d *denies) matchCredential(q *exchange.Question, decided *exchange.Decision, fingerprint string) bool {
+	target := ""
+	if decided.Target != nil {
+		target = decided.Target.Name
+	}
+	picked := &rule{name: decided.Rule}
+	for _, i := range d.by[member{"credential", fingerprint}] {
+		e := &d.list[i]
+		whole := active(e, q.Now)
+		for name, value := range e.Match {
+			whole = whole && (name == "credential" || memberHolds(name, value, q, target, picked))
+		}
+		if whole {
+			return true
+		}
+	}
+	return false
 }
 
 func active(d *exchange.Deny, now time.Time) bool {

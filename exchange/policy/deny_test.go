@@ -108,3 +108,53 @@ func decideNow(t *testing.T, s *policy.Set, q exchange.Question) exchange.Decisi
 	}
 	return decider.Decide(q)
 }
+
+// TestS31CredentialDenies: a deny of one credential decides nothing, and is found by
+// whoever holds that credential, if its other members hold.
+func TestS31CredentialDenies(t *testing.T) {
+	type match = map[string]string
+	text := house + "\nallow:\n  - {name: alone, subjects: [{trust: corp}], targets: [wiki]}\n"
+	for name, c := range map[string]struct {
+		deny    match
+		expires time.Duration
+		stops   bool
+	}{
+		"this one":               {deny: match{"credential": "abc"}, stops: true},
+		"another one":            {deny: match{"credential": "abd"}},
+		"this one, of hers":      {deny: match{"credential": "abc", "subject": alice}, stops: true},
+		"this one, of another":   {deny: match{"credential": "abc", "subject": "oidc:corp:bob"}},
+		"this one, by the rule":  {deny: match{"credential": "abc", "rule": "alone", "target": "wiki"}, stops: true},
+		"this one, another rule": {deny: match{"credential": "abc", "rule": "together"}},
+		"until in a while":       {deny: match{"credential": "abc"}, expires: time.Hour, stops: true},
+		"until a while ago":      {deny: match{"credential": "abc"}, expires: -time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := load(t, "a.yaml", text)
+				db := newDatabase()
+				d := exchange.Deny{Tenant: "default", Match: c.deny, Reason: "fire"}
+				q := ask(t, r, alice, "wiki")
+				if c.expires != 0 {
+					d.Expires = q.Now.Add(c.expires)
+				}
+				db.add(d)
+				s := open(t, db)
+				if err := s.Activate(context.Background(), r); err != nil {
+					t.Fatal(err)
+				}
+				decider, err := s.Current()
+				if err != nil {
+					t.Fatal(err)
+				}
+				decision := decider.Decide(q)
+				if !decision.Allowed {
+					t.Fatalf("the exchange itself is denied: %s", decision.Explanation)
+				}
+				denies := decider.(exchange.CredentialDenier).DeniesCredentials(q, decision)
+				if got := denies("abc"); got != c.stops {
+					t.Errorf("stops it: %t, want %t", got, c.stops)
+				}
+			})
+		})
+	}
+}

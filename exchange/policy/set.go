@@ -81,6 +81,14 @@ func (p *pinned) Decide(q exchange.Question) exchange.Decision {
 	return d
 }
 
+// DeniesCredentials implements exchange.CredentialDenier.
+func (p *pinned) DeniesCredentials(q exchange.Question, d exchange.Decision) func(string) bool {
+	if p.denies == nil || !p.denies.credentials {
+		return nil
+	}
+	return func(fingerprint string) bool { return p.denies.matchCredential(&q, &d, fingerprint) }
+}
+
 // Activate puts a revision in force: it tells the verifier, takes a place in the
 // database's order, reads the denies, and swaps. On an error the old revision stays.
 func (s *Set) Activate(ctx context.Context, r *Revision) error {

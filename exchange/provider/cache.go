@@ -50,6 +50,10 @@ func (s *shard) get(k Key, g *exchange.Grant, now time.Time) (exchange.Credentia
 		s.remove(element)
 		return exchange.Credential{}, false
 	}
+	if g.Stopped != nil && g.Stopped(c.Value) {
+		s.remove(element)
+		return exchange.Credential{}, false
+	}
 	if !withinCaps(&c, g) || c.Expires.Sub(now) < needed(&c, g) {
 		return exchange.Credential{}, false
 	}

@@ -21,6 +21,7 @@ var apart = map[string]string{
 	"Grant.Revision": "RuleHash stands for it, see TestS23RevisionCounts",
 	"Grant.Now":      "a hit is later than what it serves from",
 	"Grant.Lifetime": "checked at each hit", "Grant.NotAfter": "checked at each hit",
+	"Grant.Stopped":   "asked at each hit",
 	"Target.Facts":    "part of the settings, whose hash counts",
 	"Target.Settings": "their hash counts",
 
@@ -92,6 +93,8 @@ func change(t *testing.T, name string, v reflect.Value) {
 		*x = []string{"s"}
 	case *[]byte:
 		*x = []byte{1}
+	case *func(exchange.Secret) bool:
+		*x = func(exchange.Secret) bool { return true }
 	default:
 		switch v.Kind() {
 		case reflect.String:

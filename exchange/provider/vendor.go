@@ -122,7 +122,8 @@ func (v *Vendor) Reserve(ctx context.Context, g exchange.Grant) (exchange.Slot, 
 		}
 		// What was minted a moment ago serves however short it lives, or a
 		// provider of short lives would be asked once by each waiter.
-		if c := f.landed.credential; !c.Value.IsZero() && c.Expires.After(v.deps.Now()) && withinCaps(&c, &g) {
+		if c := f.landed.credential; !c.Value.IsZero() && c.Expires.After(v.deps.Now()) && withinCaps(&c, &g) &&
+			(g.Stopped == nil || !g.Stopped(c.Value)) {
 			return v.hit(&g, c, true), nil
 		}
 	}
@@ -202,6 +203,23 @@ func (v *Vendor) revoke(ctx context.Context, d Driver, t *exchange.Target, c exc
 		return fmt.Errorf("revoking at target %q: %w", t.Name, err)
 	}
 	return nil
+}
+
+// Revoke takes back what a target of the current policy vended, by what was kept
+// with its lease. It fails with ErrNotRevocable where that cannot be done.
+func (v *Vendor) Revoke(ctx context.Context, tenant, target string, with exchange.Secret) error {
+	if v.target == nil {
+		return fmt.Errorf("target %q: %w", target, ErrNotRevocable)
+	}
+	t, ok := v.target(tenant, target)
+	if !ok {
+		return fmt.Errorf("target %q is no longer configured: %w", target, ErrNotRevocable)
+	}
+	driver, err := v.open(t)
+	if err != nil {
+		return err
+	}
+	return v.revoke(ctx, driver, t, exchange.Credential{RevokeWith: with})
 }
 
 // Recover ends whatever the intent's exchange minted, when nobody heard the answer.

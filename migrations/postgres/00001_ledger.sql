@@ -270,6 +270,9 @@ create table cambio.leases (
 	primary key (tenant, id)
 );
 
+-- What is out, the first to expire first.
+create index leases_outstanding on cambio.leases (tenant, expires, id) where state = 1;
+
 create table cambio.deny_epoch (
 	tenant text collate "C" primary key,
 	epoch bigint not null check (epoch > 0)

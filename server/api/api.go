@@ -52,6 +52,8 @@ type Options struct {
 	Audit Audit
 	// Fingerprint names a credential as the ledger does: exchange.Sealer's.
 	Fingerprint func(exchange.Secret) string
+	// Desk is where operators stop things.
+	Desk Desk
 	// Verifier proves the bearer tokens of auditors and operators.
 	Verifier exchange.Verifier
 	// Roles gives the roles that the policy of this moment grants a subject.
@@ -100,8 +102,8 @@ type Server struct {
 // New makes the API and starts its in-process part; Close ends it.
 func New(o Options) (*Server, error) {
 	switch {
-	case o.Exchanger == nil, o.Log == nil, o.Verifier == nil, o.Roles == nil, o.Note == nil, o.Now == nil:
-		return nil, errors.New("the API needs an Exchanger, a Log, a Verifier, Roles, Note and Now")
+	case o.Exchanger == nil, o.Log == nil, o.Desk == nil, o.Verifier == nil, o.Roles == nil, o.Note == nil, o.Now == nil:
+		return nil, errors.New("the API needs an Exchanger, a Log, a Desk, a Verifier, Roles, Note and Now")
 	case o.Audit == nil, o.Fingerprint == nil:
 		return nil, errors.New("the API needs an Audit and a Fingerprint")
 	case len(o.PageKey) < minPageKey:
@@ -131,6 +133,7 @@ func New(o Options) (*Server, error) {
 	)
 	cambiov1.RegisterExchangeServiceServer(s.grpc, exchangeService{Server: s})
 	cambiov1.RegisterAuditServiceServer(s.grpc, auditService{Server: s})
+	cambiov1.RegisterDenyServiceServer(s.grpc, denyService{Server: s})
 	reflection.RegisterV1(s.grpc)
 	if err := s.openGateway(); err != nil {
 		s.Close()
@@ -167,6 +170,7 @@ func (s *Server) openGateway() error {
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		cambiov1.RegisterExchangeServiceHandler,
 		cambiov1.RegisterAuditServiceHandler,
+		cambiov1.RegisterDenyServiceHandler,
 	} {
 		if err := register(ctx, gateway, s.inside); err != nil {
 			return err

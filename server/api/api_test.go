@@ -45,6 +45,7 @@ type house struct {
 	bureau   *bureau
 	verifier *verifier
 	book     *book
+	desk     *desk
 	log      *buffer
 	url      string
 	address  string
@@ -80,10 +81,10 @@ func (b *buffer) String() string {
 
 func open(t *testing.T, change ...func(*api.Options)) *house {
 	t.Helper()
-	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}, log: &buffer{}}
+	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}, desk: &desk{}, log: &buffer{}}
 	logger := slog.New(server.NewLogHandler(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	o := api.Options{
-		Exchanger: h.bureau, Log: h.book, Audit: h.book, Fingerprint: fingerprint,
+		Exchanger: h.bureau, Log: h.book, Desk: h.desk, Audit: h.book, Fingerprint: fingerprint,
 		TailEvery: time.Millisecond, TailBeat: 5 * time.Millisecond, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon }, Logger: logger,
 	}

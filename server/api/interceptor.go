@@ -26,6 +26,9 @@ type method struct {
 // readers may read the ledger.
 var readers = []string{"auditor", "operator"}
 
+// stoppers may stop things.
+var stoppers = []string{"operator"}
+
 // methods lists every method there is; one that is missing here is refused.
 var methods = map[string]method{
 	cambiov1.ExchangeService_Exchange_FullMethodName:                        {},
@@ -34,6 +37,9 @@ var methods = map[string]method{
 	cambiov1.AuditService_SummarizeExchanges_FullMethodName:                 {limit: 15 * time.Second, roles: readers},
 	cambiov1.AuditService_FindCredential_FullMethodName:                     {limit: 15 * time.Second, roles: readers},
 	cambiov1.AuditService_TailExchanges_FullMethodName:                      {tail: true, roles: readers},
+	cambiov1.DenyService_AddDeny_FullMethodName:                             {limit: 20 * time.Second, roles: stoppers},
+	cambiov1.DenyService_ListDenies_FullMethodName:                          {limit: 15 * time.Second, roles: readers},
+	cambiov1.DenyService_RemoveDeny_FullMethodName:                          {limit: 15 * time.Second, roles: stoppers},
 	grpc_reflection_v1.ServerReflection_ServerReflectionInfo_FullMethodName: {},
 }
 

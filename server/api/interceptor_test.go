@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/server"
 )
@@ -44,7 +45,7 @@ func (empty) Summarize(context.Context, ledger.SummaryQuery) (ledger.Summary, er
 func newEmpty(t *testing.T) *Server {
 	t.Helper()
 	s, err := New(Options{
-		Exchanger: empty{}, Log: empty{}, Audit: empty{}, Fingerprint: exchange.Secret.String, Verifier: empty{}, Now: time.Now, PageKey: bytes.Repeat([]byte{7}, 32),
+		Exchanger: empty{}, Log: empty{}, Desk: lease.NewDesk(lease.DeskOptions{}), Audit: empty{}, Fingerprint: exchange.Secret.String, Verifier: empty{}, Now: time.Now, PageKey: bytes.Repeat([]byte{7}, 32),
 		Roles: func(exchange.Subject) []string { return nil }, Note: func(context.Context, exchange.Event) error { return nil },
 	})
 	if err != nil {

@@ -67,7 +67,7 @@ func (*route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 func (s *Server) newREST(gateway *runtime.ServeMux) (*rest, error) {
 	face := &rest{Server: s, gateway: gateway, routes: http.NewServeMux()}
 	for _, file := range []protoreflect.FileDescriptor{
-		cambiov1.File_cambio_v1_exchange_proto, cambiov1.File_cambio_v1_audit_proto,
+		cambiov1.File_cambio_v1_exchange_proto, cambiov1.File_cambio_v1_audit_proto, cambiov1.File_cambio_v1_deny_proto,
 	} {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()

@@ -112,6 +112,9 @@ func (s *Store) AddDeny(ctx context.Context, d exchange.Deny, event exchange.Eve
 		if err != nil {
 			return err
 		}
+		if err := q.TellOfDenies(ctx, d.Tenant); err != nil {
+			return err
+		}
 		return insertEvent(ctx, q, event)
 	})
 	if err != nil {
@@ -134,6 +137,9 @@ func (s *Store) RemoveDeny(ctx context.Context, tenant string, id exchange.ID, e
 		}
 		removed = true
 		if _, err := q.RaiseEpoch(ctx, tenant); err != nil {
+			return err
+		}
+		if err := q.TellOfDenies(ctx, tenant); err != nil {
 			return err
 		}
 		return insertEvent(ctx, q, event)

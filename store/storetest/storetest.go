@@ -49,6 +49,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"LeaseSeals", testLeaseSeals},
 		{"TestS21Revisions", testRevisions},
 		{"Denies", testDenies},
+		{"DenyList", testDenyList},
+		{"Outstanding", testOutstanding},
+		{"Unsettled", testUnsettled},
 		{"Ping", testPing},
 	}
 	for _, p := range parts {

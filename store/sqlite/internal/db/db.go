@@ -51,6 +51,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.denyEpochOfStmt, err = db.PrepareContext(ctx, denyEpochOf); err != nil {
 		return nil, fmt.Errorf("error preparing query DenyEpochOf: %w", err)
 	}
+	if q.denyOfStmt, err = db.PrepareContext(ctx, denyOf); err != nil {
+		return nil, fmt.Errorf("error preparing query DenyOf: %w", err)
+	}
 	if q.dropLeaseStmt, err = db.PrepareContext(ctx, dropLease); err != nil {
 		return nil, fmt.Errorf("error preparing query DropLease: %w", err)
 	}
@@ -69,6 +72,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.leaseStmt, err = db.PrepareContext(ctx, lease); err != nil {
 		return nil, fmt.Errorf("error preparing query Lease: %w", err)
 	}
+	if q.listDeniesStmt, err = db.PrepareContext(ctx, listDenies); err != nil {
+		return nil, fmt.Errorf("error preparing query ListDenies: %w", err)
+	}
 	if q.listKeysStmt, err = db.PrepareContext(ctx, listKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query ListKeys: %w", err)
 	}
@@ -77,6 +83,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.newestRevisionStmt, err = db.PrepareContext(ctx, newestRevision); err != nil {
 		return nil, fmt.Errorf("error preparing query NewestRevision: %w", err)
+	}
+	if q.outstandingStmt, err = db.PrepareContext(ctx, outstanding); err != nil {
+		return nil, fmt.Errorf("error preparing query Outstanding: %w", err)
 	}
 	if q.pendingStmt, err = db.PrepareContext(ctx, pending); err != nil {
 		return nil, fmt.Errorf("error preparing query Pending: %w", err)
@@ -105,11 +114,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.revisionOfStmt, err = db.PrepareContext(ctx, revisionOf); err != nil {
 		return nil, fmt.Errorf("error preparing query RevisionOf: %w", err)
 	}
+	if q.revokeLeaseStmt, err = db.PrepareContext(ctx, revokeLease); err != nil {
+		return nil, fmt.Errorf("error preparing query RevokeLease: %w", err)
+	}
 	if q.typesOfStmt, err = db.PrepareContext(ctx, typesOf); err != nil {
 		return nil, fmt.Errorf("error preparing query TypesOf: %w", err)
 	}
 	if q.unburnStmt, err = db.PrepareContext(ctx, unburn); err != nil {
 		return nil, fmt.Errorf("error preparing query Unburn: %w", err)
+	}
+	if q.unsettledStmt, err = db.PrepareContext(ctx, unsettled); err != nil {
+		return nil, fmt.Errorf("error preparing query Unsettled: %w", err)
 	}
 	return &q, nil
 }
@@ -161,6 +176,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing denyEpochOfStmt: %w", cerr)
 		}
 	}
+	if q.denyOfStmt != nil {
+		if cerr := q.denyOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing denyOfStmt: %w", cerr)
+		}
+	}
 	if q.dropLeaseStmt != nil {
 		if cerr := q.dropLeaseStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing dropLeaseStmt: %w", cerr)
@@ -191,6 +211,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing leaseStmt: %w", cerr)
 		}
 	}
+	if q.listDeniesStmt != nil {
+		if cerr := q.listDeniesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listDeniesStmt: %w", cerr)
+		}
+	}
 	if q.listKeysStmt != nil {
 		if cerr := q.listKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing listKeysStmt: %w", cerr)
@@ -204,6 +229,11 @@ func (q *Queries) Close() error {
 	if q.newestRevisionStmt != nil {
 		if cerr := q.newestRevisionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing newestRevisionStmt: %w", cerr)
+		}
+	}
+	if q.outstandingStmt != nil {
+		if cerr := q.outstandingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing outstandingStmt: %w", cerr)
 		}
 	}
 	if q.pendingStmt != nil {
@@ -251,6 +281,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing revisionOfStmt: %w", cerr)
 		}
 	}
+	if q.revokeLeaseStmt != nil {
+		if cerr := q.revokeLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing revokeLeaseStmt: %w", cerr)
+		}
+	}
 	if q.typesOfStmt != nil {
 		if cerr := q.typesOfStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing typesOfStmt: %w", cerr)
@@ -259,6 +294,11 @@ func (q *Queries) Close() error {
 	if q.unburnStmt != nil {
 		if cerr := q.unburnStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing unburnStmt: %w", cerr)
+		}
+	}
+	if q.unsettledStmt != nil {
+		if cerr := q.unsettledStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing unsettledStmt: %w", cerr)
 		}
 	}
 	return err
@@ -309,15 +349,18 @@ type Queries struct {
 	burnerStmt         *sql.Stmt
 	clockStmt          *sql.Stmt
 	denyEpochOfStmt    *sql.Stmt
+	denyOfStmt         *sql.Stmt
 	dropLeaseStmt      *sql.Stmt
 	epochStmt          *sql.Stmt
 	eventsOfStmt       *sql.Stmt
 	insertEventStmt    *sql.Stmt
 	insertLeaseStmt    *sql.Stmt
 	leaseStmt          *sql.Stmt
+	listDeniesStmt     *sql.Stmt
 	listKeysStmt       *sql.Stmt
 	listSealedStmt     *sql.Stmt
 	newestRevisionStmt *sql.Stmt
+	outstandingStmt    *sql.Stmt
 	pendingStmt        *sql.Stmt
 	pruneUsedStmt      *sql.Stmt
 	raiseEpochStmt     *sql.Stmt
@@ -327,8 +370,10 @@ type Queries struct {
 	replaceSealedStmt  *sql.Stmt
 	retireKeyStmt      *sql.Stmt
 	revisionOfStmt     *sql.Stmt
+	revokeLeaseStmt    *sql.Stmt
 	typesOfStmt        *sql.Stmt
 	unburnStmt         *sql.Stmt
+	unsettledStmt      *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
@@ -344,15 +389,18 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		burnerStmt:         q.burnerStmt,
 		clockStmt:          q.clockStmt,
 		denyEpochOfStmt:    q.denyEpochOfStmt,
+		denyOfStmt:         q.denyOfStmt,
 		dropLeaseStmt:      q.dropLeaseStmt,
 		epochStmt:          q.epochStmt,
 		eventsOfStmt:       q.eventsOfStmt,
 		insertEventStmt:    q.insertEventStmt,
 		insertLeaseStmt:    q.insertLeaseStmt,
 		leaseStmt:          q.leaseStmt,
+		listDeniesStmt:     q.listDeniesStmt,
 		listKeysStmt:       q.listKeysStmt,
 		listSealedStmt:     q.listSealedStmt,
 		newestRevisionStmt: q.newestRevisionStmt,
+		outstandingStmt:    q.outstandingStmt,
 		pendingStmt:        q.pendingStmt,
 		pruneUsedStmt:      q.pruneUsedStmt,
 		raiseEpochStmt:     q.raiseEpochStmt,
@@ -362,7 +410,9 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		replaceSealedStmt:  q.replaceSealedStmt,
 		retireKeyStmt:      q.retireKeyStmt,
 		revisionOfStmt:     q.revisionOfStmt,
+		revokeLeaseStmt:    q.revokeLeaseStmt,
 		typesOfStmt:        q.typesOfStmt,
 		unburnStmt:         q.unburnStmt,
+		unsettledStmt:      q.unsettledStmt,
 	}
 }

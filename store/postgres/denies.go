@@ -1,0 +1,169 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/lease"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/store/postgres/internal/db"
+)
+
+// Deny returns one deny of a tenant, ended or not.
+func (s *Store) Deny(ctx context.Context, tenant string, id exchange.ID) (exchange.Deny, error) {
+	row, err := s.queries.DenyOf(ctx, tenant, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return exchange.Deny{}, exchange.Fault(exchange.KindNotFound, "there is no such deny", nil)
+	}
+	if err != nil {
+		return exchange.Deny{}, fmt.Errorf("reading a deny: %w", err)
+	}
+	return denyOf(tenant, row)
+}
+
+// ListDenies returns a page of denies, newest first.
+func (s *Store) ListDenies(ctx context.Context, tenant string, below int64, ended bool, limit int) ([]exchange.Deny, error) {
+	found, err := s.queries.ListDenies(ctx, tenant, below, ended, atMost(limit))
+	if err != nil {
+		return nil, fmt.Errorf("listing the denies: %w", err)
+	}
+	list := make([]exchange.Deny, len(found))
+	for i, row := range found {
+		if list[i], err = denyOf(tenant, db.DenyOfRow(row)); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func denyOf(tenant string, row db.DenyOfRow) (exchange.Deny, error) {
+	d := exchange.Deny{
+		ID: row.ID, Tenant: tenant, Epoch: row.Epoch, Reason: row.Reason, Created: row.Created,
+		Expires: orZero(row.Expires), Removed: orZero(row.Removed),
+	}
+	if err := json.Unmarshal(row.Match, &d.Match); err != nil {
+		return exchange.Deny{}, fmt.Errorf("reading deny %s: %w", d.ID, err)
+	}
+	return d, nil
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+func atMost(limit int) int32 { return int32(min(max(limit, 0), math.MaxInt32)) }
+
+// Outstanding returns a page of the leases that are active and not expired.
+func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstanding, error) {
+	found, err := s.queries.Outstanding(ctx, db.OutstandingParams{
+		Tenant: q.Tenant, Subject: q.Subject, Target: q.Target, Rule: q.Rule,
+		AfterExpires: q.Expires, AfterID: q.After, Most: atMost(q.Limit),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the outstanding leases: %w", err)
+	}
+	list := make([]lease.Outstanding, len(found))
+	for i, row := range found {
+		list[i].Lease = exchange.Lease{
+			ID: row.ID, Tenant: q.Tenant, Exchange: row.Exchange, Target: row.Target, Provider: row.Provider, Subject: row.Subject,
+			Rule: row.Rule, Handle: row.Handle, Sealed: row.Sealed, Issued: row.Issued, Expires: row.Expires, State: exchange.LeaseState(row.State),
+		}
+		if len(row.Record) == 0 {
+			continue
+		}
+		if list[i].Record, err = ledger.DecodeRecord(row.Record); err != nil {
+			return nil, fmt.Errorf("reading the record of lease %s: %w", row.ID, err)
+		}
+	}
+	return list, nil
+}
+
+// Unsettled lists a tenant's intents without an outcome.
+func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID, limit int) ([]exchange.Intent, error) {
+	found, err := s.queries.Unsettled(ctx, tenant, after, atMost(limit))
+	if err != nil {
+		return nil, fmt.Errorf("listing the intents without an outcome: %w", err)
+	}
+	intents := make([]exchange.Intent, len(found))
+	for i, row := range found {
+		record, err := ledger.DecodeRecord(row.Record)
+		if err != nil {
+			return nil, fmt.Errorf("reading the record of intent %s: %w", row.ID, err)
+		}
+		intents[i] = exchange.Intent{
+			Event: exchange.Event{
+				ID: row.ID, Exchange: row.Exchange, Tenant: row.Tenant, Type: exchange.EventIntent, At: row.At, Record: record,
+			},
+			Deadline: row.At, Epoch: record.Epoch,
+		}
+		if row.Deadline != nil {
+			intents[i].Deadline = *row.Deadline
+		}
+	}
+	return intents, nil
+}
+
+// RevokeLease makes an active lease revoked, with its event.
+func (s *Store) RevokeLease(ctx context.Context, tenant string, id exchange.ID, event exchange.Event) (bool, error) {
+	var revoked bool
+	err := s.inTransaction(ctx, func(q *db.Queries) error {
+		n, err := q.RevokeLease(ctx, tenant, id)
+		if revoked = n == 1; err != nil || !revoked {
+			return err
+		}
+		return insertEvent(ctx, q, event)
+	})
+	if err != nil {
+		return false, fmt.Errorf("revoking a lease: %w", err)
+	}
+	return revoked, nil
+}
+
+// relisten is how long a broken listening connection waits for its next try.
+const relisten = time.Second
+
+// ListenDenies calls heard whenever the denies of some tenant have changed, on a
+// connection of its own, until ctx ends; and each time that it begins to listen,
+// since what was said before that was not heard. A database that does not pass
+// notifications on (a pooler in transaction mode) costs nothing but time: whoever
+// listens asks now and then, too.
+func (s *Store) ListenDenies(ctx context.Context, heard func()) {
+	for ctx.Err() == nil {
+		if err := s.listenOnce(ctx, heard); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "listening for emergency denies broke off", "error", err)
+		}
+		timer := time.NewTimer(relisten)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Store) listenOnce(ctx context.Context, heard func()) error {
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := db.New(conn).ListenForDenies(ctx); err != nil {
+		return fmt.Errorf("beginning to listen: %w", err)
+	}
+	for {
+		heard()
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return fmt.Errorf("waiting: %w", err)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/lease"
+	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/store/sqlite/internal/db"
+)
+
+// Deny implements lease.Denies.
+func (s *Store) Deny(ctx context.Context, tenant string, deny exchange.ID) (exchange.Deny, error) {
+	row, err := s.read.DenyOf(ctx, db.DenyOfParams{Tenant: tenant, ID: deny[:]})
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return exchange.Deny{}, exchange.Fault(exchange.KindNotFound, "there is no such deny", nil)
+	case err != nil:
+		return exchange.Deny{}, fmt.Errorf("reading a deny: %w", err)
+	}
+	return denyOf(tenant, row)
+}
+
+// ListDenies implements lease.Denies.
+func (s *Store) ListDenies(ctx context.Context, tenant string, below int64, ended bool, limit int) ([]exchange.Deny, error) {
+	p := db.ListDeniesParams{Tenant: tenant, Below: below, Most: int64(max(limit, 0))}
+	if ended {
+		p.Ended = 1
+	}
+	rows, err := s.read.ListDenies(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("listing the denies: %w", err)
+	}
+	list := make([]exchange.Deny, len(rows))
+	for i, row := range rows {
+		if list[i], err = denyOf(tenant, db.DenyOfRow(row)); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func denyOf(tenant string, row db.DenyOfRow) (exchange.Deny, error) {
+	d := exchange.Deny{
+		ID: id(row.ID), Tenant: tenant, Epoch: row.Epoch, Reason: row.Reason, Created: moment(row.Created),
+		Expires: momentOrZero(row.Expires), Removed: momentOrZero(row.Removed),
+	}
+	if err := json.Unmarshal([]byte(row.Match), &d.Match); err != nil {
+		return exchange.Deny{}, fmt.Errorf("reading the deny %s: %w", d.ID, err)
+	}
+	return d, nil
+}
+
+// Outstanding implements lease.Book.
+func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstanding, error) {
+	rows, err := s.read.Outstanding(ctx, db.OutstandingParams{
+		Tenant: q.Tenant, Subject: q.Subject, Target: q.Target, Rule: q.Rule,
+		AfterExpires: micros(q.Expires), AfterID: q.After[:], Most: int64(max(q.Limit, 0)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the outstanding leases: %w", err)
+	}
+	list := make([]lease.Outstanding, len(rows))
+	for i, r := range rows {
+		list[i].Lease = exchange.Lease{
+			ID: id(r.ID), Tenant: q.Tenant, Exchange: id(r.Exchange), Target: r.Target, Provider: r.Provider, Subject: r.Subject,
+			Rule: r.Rule, Handle: r.Handle, Sealed: r.Sealed, Issued: moment(r.Issued), Expires: moment(r.Expires), State: exchange.LeaseState(r.State),
+		}
+		if r.Record == "" {
+			continue
+		}
+		if list[i].Record, err = ledger.DecodeRecord([]byte(r.Record)); err != nil {
+			return nil, fmt.Errorf("reading the record of lease %s: %w", list[i].ID, err)
+		}
+	}
+	return list, nil
+}
+
+// Unsettled implements lease.Book.
+func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID, limit int) ([]exchange.Intent, error) {
+	rows, err := s.read.Unsettled(ctx, db.UnsettledParams{Tenant: tenant, After: after[:], Most: int64(max(limit, 0))})
+	if err != nil {
+		return nil, fmt.Errorf("listing the intents without an outcome: %w", err)
+	}
+	intents := make([]exchange.Intent, len(rows))
+	for i, r := range rows {
+		record, err := ledger.DecodeRecord([]byte(r.Record))
+		if err != nil {
+			return nil, err
+		}
+		intents[i] = exchange.Intent{
+			Event: exchange.Event{
+				ID: id(r.ID), Exchange: id(r.Exchange), Tenant: r.Tenant, Type: exchange.EventIntent, At: moment(r.At), Record: record,
+			},
+			Deadline: moment(r.Deadline), Epoch: record.Epoch,
+		}
+	}
+	return intents, nil
+}
+
+// RevokeLease implements lease.Book.
+func (s *Store) RevokeLease(ctx context.Context, tenant string, lease exchange.ID, event exchange.Event) (revoked bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
+		n, err := q.RevokeLease(ctx, db.RevokeLeaseParams{Tenant: tenant, ID: lease[:]})
+		if revoked = n == 1; err != nil || !revoked {
+			return err
+		}
+		return appendOne(ctx, q, event)
+	})
+	if err != nil {
+		return false, fmt.Errorf("revoking a lease: %w", err)
+	}
+	return revoked, nil
+}
