@@ -45,6 +45,10 @@ check-generated: generate ## Fail if generated code is not current
 bench: postgres ## The floor and the exchange beside it, on PostgreSQL; writes bench/latest.txt
 	$(GO) run ./bench
 
+.PHONY: bench-audit
+bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (default 10,000,000)
+	$(GO) run ./bench audit $(AUDIT_EXCHANGES)
+
 .PHONY: test-cluster
 test-cluster: ## Verify against a real kube-apiserver and etcd (built once, then cached)
 	deploy/testcluster/run.sh
