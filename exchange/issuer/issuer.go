@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -161,16 +160,8 @@ func checkURL(s string) error {
 		return fmt.Errorf("%q ends in a slash: leave it out, since issuers are compared to the byte", s)
 	case u.String() != s || strings.ToLower(u.Host) != u.Host:
 		return fmt.Errorf("%q is not in canonical form: write scheme and host in lower case", s)
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && exchange.LoopbackHost(u.Hostname())):
 		return fmt.Errorf("%q must be https; plain http is for loopback hosts only", s)
 	}
 	return nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
