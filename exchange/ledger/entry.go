@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -87,4 +88,17 @@ func storable(text []byte) bool {
 		}
 		rest = rest[i+1:]
 	}
+}
+
+// IntentOf reads a stored intent back. The deny epoch that its decision looked at
+// stands in its record.
+func IntentOf(id, of exchange.ID, tenant string, at, deadline time.Time, record []byte) (exchange.Intent, error) {
+	r, err := DecodeRecord(record)
+	if err != nil {
+		return exchange.Intent{}, fmt.Errorf("reading the record of intent %s: %w", id, err)
+	}
+	return exchange.Intent{
+		Event:    exchange.Event{ID: id, Exchange: of, Tenant: tenant, Type: exchange.EventIntent, At: at, Record: r},
+		Deadline: deadline, Epoch: r.Epoch,
+	}, nil
 }

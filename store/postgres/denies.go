@@ -96,18 +96,12 @@ func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID,
 	}
 	intents := make([]exchange.Intent, len(found))
 	for i, row := range found {
-		record, err := ledger.DecodeRecord(row.Record)
-		if err != nil {
-			return nil, fmt.Errorf("reading the record of intent %s: %w", row.ID, err)
-		}
-		intents[i] = exchange.Intent{
-			Event: exchange.Event{
-				ID: row.ID, Exchange: row.Exchange, Tenant: row.Tenant, Type: exchange.EventIntent, At: row.At, Record: record,
-			},
-			Deadline: row.At, Epoch: record.Epoch,
-		}
+		deadline := row.At
 		if row.Deadline != nil {
-			intents[i].Deadline = *row.Deadline
+			deadline = *row.Deadline
+		}
+		if intents[i], err = ledger.IntentOf(row.ID, row.Exchange, row.Tenant, row.At, deadline, row.Record); err != nil {
+			return nil, err
 		}
 	}
 	return intents, nil

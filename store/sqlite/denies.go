@@ -88,15 +88,8 @@ func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID,
 	}
 	intents := make([]exchange.Intent, len(rows))
 	for i, r := range rows {
-		record, err := ledger.DecodeRecord([]byte(r.Record))
-		if err != nil {
+		if intents[i], err = ledger.IntentOf(id(r.ID), id(r.Exchange), r.Tenant, moment(r.At), moment(r.Deadline), []byte(r.Record)); err != nil {
 			return nil, err
-		}
-		intents[i] = exchange.Intent{
-			Event: exchange.Event{
-				ID: id(r.ID), Exchange: id(r.Exchange), Tenant: r.Tenant, Type: exchange.EventIntent, At: moment(r.At), Record: record,
-			},
-			Deadline: moment(r.Deadline), Epoch: record.Epoch,
 		}
 	}
 	return intents, nil
