@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,6 +84,22 @@ type auditPageAnswer struct {
 	Next      string            `json:"next_page_token"`
 }
 
+// exchangesPage asks for one page.
+func exchangesPage(ctx context.Context, s *remote, query url.Values) (auditPageAnswer, error) {
+	a, err := s.ask(ctx, http.MethodGet, "/v1/exchanges", query, nil)
+	if err != nil {
+		return auditPageAnswer{}, err
+	}
+	if a.status != http.StatusOK {
+		return auditPageAnswer{}, s.refused(a)
+	}
+	var page auditPageAnswer
+	if err := json.Unmarshal(a.body, &page); err != nil {
+		return auditPageAnswer{}, fmt.Errorf("reading the list of %s: %w", s.base, err)
+	}
+	return page, nil
+}
+
 // auditRow is what a table shows of an exchange.
 type auditRow struct {
 	Exchange  string   `json:"exchange"`
@@ -112,16 +129,9 @@ func listExchanges(cmd *cobra.Command, s *remote, filter string, limit int, outp
 		if token != "" {
 			query.Set("page_token", token)
 		}
-		a, err := s.ask(cmd.Context(), http.MethodGet, "/v1/exchanges", query, nil)
+		page, err := exchangesPage(cmd.Context(), s, query)
 		if err != nil {
 			return err
-		}
-		if a.status != http.StatusOK {
-			return s.refused(a)
-		}
-		var page auditPageAnswer
-		if err := json.Unmarshal(a.body, &page); err != nil {
-			return fmt.Errorf("reading the list of %s: %w", s.base, err)
 		}
 		for _, one := range page.Exchanges {
 			seen++

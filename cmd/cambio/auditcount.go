@@ -309,16 +309,9 @@ func exportExchanges(cmd *cobra.Command, s *remote, filter, format string) error
 		query.Set("filter", filter)
 	}
 	for {
-		a, err := s.ask(cmd.Context(), http.MethodGet, "/v1/exchanges", query, nil)
+		page, err := exchangesPage(cmd.Context(), s, query)
 		if err != nil {
 			return err
-		}
-		if a.status != http.StatusOK {
-			return s.refused(a)
-		}
-		var page auditPageAnswer
-		if err := json.Unmarshal(a.body, &page); err != nil {
-			return fmt.Errorf("reading the list of %s: %w", s.base, err)
 		}
 		for _, one := range page.Exchanges {
 			seen++
