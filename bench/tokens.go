@@ -122,7 +122,7 @@ func (c *cluster) one(i, account int) (string, error) {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// supply hands each token out once; repeat hands one out for ever.
+// supply hands each token out once.
 func supply(tokens []string) (func() (string, bool), *atomic.Int64) {
 	var used atomic.Int64
 	return func() (string, bool) {
@@ -134,6 +134,13 @@ func supply(tokens []string) (func() (string, bool), *atomic.Int64) {
 	}, &used
 }
 
+// cycle hands the tokens out round and round.
+func cycle(tokens []string) func() (string, bool) {
+	var used atomic.Int64
+	return func() (string, bool) { return tokens[int(used.Add(1)-1)%len(tokens)], true }
+}
+
+// repeat hands one out for ever.
 func repeat(token string) func() (string, bool) {
 	return func() (string, bool) { return token, true }
 }

@@ -143,25 +143,27 @@ func (f *filterText) node(e *expr.Expr) (*ledger.Node, error) {
 	if call == nil {
 		return nil, f.fault(f.at(e), "a value by itself says nothing; %s", grammar)
 	}
-	switch call.GetFunction() {
-	case filtering.FunctionAnd:
-		return f.combine(e, ledger.OpAnd)
-	case filtering.FunctionOr:
-		return f.combine(e, ledger.OpOr)
-	case filtering.FunctionNot:
-		operand, err := f.node(call.GetArgs()[0])
+	// A caller may write a function by an operator's name, with any number of
+	// arguments: the parser gives it out as that operator.
+	name, args := call.GetFunction(), call.GetArgs()
+	op, comparison := comparators[name]
+	switch {
+	case name == filtering.FunctionAnd && len(args) == 2:
+		return f.combine(args, ledger.OpAnd)
+	case name == filtering.FunctionOr && len(args) == 2:
+		return f.combine(args, ledger.OpOr)
+	case name == filtering.FunctionNot && len(args) == 1:
+		operand, err := f.node(args[0])
 		if err != nil {
 			return nil, err
 		}
 		return &ledger.Node{Op: ledger.OpNot, Nodes: []*ledger.Node{operand}}, nil
-	case filtering.FunctionFuzzyAnd:
-		return nil, f.fault(f.at(call.GetArgs()[1]), "expected AND or OR between two comparisons")
+	case name == filtering.FunctionFuzzyAnd && len(args) == 2:
+		return nil, f.fault(f.at(args[1]), "expected AND or OR between two comparisons")
+	case comparison && len(args) == 2:
+		return f.comparison(op, name, args[0], args[1])
 	}
-	op, ok := comparators[call.GetFunction()]
-	if !ok || len(call.GetArgs()) != 2 {
-		return nil, f.fault(f.at(e), "%q is not a comparison; %s", shorten(call.GetFunction(), 32), grammar)
-	}
-	return f.comparison(op, call.GetFunction(), call.GetArgs()[0], call.GetArgs()[1])
+	return nil, f.fault(f.at(e), "%q is not a comparison; %s", shorten(name, 32), grammar)
 }
 
 var comparators = map[string]ledger.Op{
@@ -173,10 +175,9 @@ var comparators = map[string]ledger.Op{
 
 // combine gathers a chain of one operator, which the parser leans to the left,
 // into one node.
-func (f *filterText) combine(e *expr.Expr, op ledger.Op) (*ledger.Node, error) {
-	call := e.GetCallExpr()
+func (f *filterText) combine(args []*expr.Expr, op ledger.Op) (*ledger.Node, error) {
 	out := &ledger.Node{Op: op}
-	for _, arg := range call.GetArgs() {
+	for _, arg := range args {
 		n, err := f.node(arg)
 		if err != nil {
 			return nil, err

@@ -117,6 +117,9 @@ func TestFilterFaultsSayWhereAndWhat(t *testing.T) {
 		`time = "yesterday"`:          "character 8: expected a moment in RFC 3339",
 		`time > timestamp("2026-13-01T00:00:00Z")`: "character 18: expected a moment in RFC 3339",
 		`time > 5`:            "character 8: expected a moment in RFC 3339",
+		`OR()`:                "is not a comparison",
+		`FUZZY()`:             "is not a comparison",
+		`AND(rule)`:           "",
 		`time > timestamp(5)`: "expected a moment in RFC 3339",
 		`time:*`:              "character 6: every exchange has a time",
 		`reason = "a\nb"`:     "character 10: a value is one line",
@@ -162,6 +165,7 @@ func FuzzFilter(f *testing.F) {
 		``, `target = "bedrock" AND time > timestamp("2026-11-01T00:00:00Z")`, `NOT (actor:* OR -rule:"x")`,
 		`reason = "\x41\101\u0041\U00000041"`, `a.b.c = 1.5`, `f(g(h("x", y)))`, `target = 'a' target = "b"`,
 		`exchange = "0199a000-0000-7000-8000-000000000001"`, "((((", `"`, `\`, "\x00", `outcome=issued`,
+		`OR()`, `AND(rule:a)`, `FUZZY()`, `NOT()`, `=()`, `:(a)`,
 	} {
 		f.Add(seed)
 	}
