@@ -30,6 +30,7 @@ type AccessToken struct {
 	Issued   time.Time
 	Expires  time.Time
 	Actors   []Actor // outermost first; become nested `act` (RFC 8693 §4.1)
+	MayAct   *MayAct // becomes `may_act` (RFC 8693 §4.4); nil: none
 }
 
 // Assertion is what the federation issuer signs for one cloud's token endpoint

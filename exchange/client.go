@@ -25,8 +25,11 @@ type Client struct {
 	Algorithms []string   // of its assertions; JOSE names; empty: the verifier's default
 	Token      bool       // a token of a trust that policy matches
 
-	DefaultResource string   // URI of the target that it means by naming none; empty: none
-	Grants          []string // that it may use; never empty
+	DefaultResource string // URI of the target that it means by naming none; empty: none
+	// Serves are the URIs of the resources that this client is the server of: it may
+	// introspect the tokens of ours for them (RFC 7662 §2.1) and exchange them on (S7).
+	Serves []string
+	Grants []string // that it may use; never empty
 
 	// Hash is the SHA-256 of the canonical form of the above and of what a token
 	// must match, made by policy. A request carries it, so that a decision under

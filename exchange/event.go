@@ -87,7 +87,8 @@ type Record struct {
 	Credential    string     `json:"credential,omitempty"` // keyed hash of the value
 	Handle        string     `json:"handle,omitempty"`
 	Lease         string     `json:"lease,omitempty"`
-	Reused        bool       `json:"reused,omitempty"` // served from the credential cache
+	Lineage       []string   `json:"lineage,omitempty"` // leases of the tokens it descends from, oldest first
+	Reused        bool       `json:"reused,omitempty"`  // served from the credential cache
 	ClientIP      string     `json:"client_ip,omitempty"`
 	UserAgent     string     `json:"user_agent,omitempty"`
 	TraceID       string     `json:"trace_id,omitempty"`

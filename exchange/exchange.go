@@ -23,6 +23,7 @@ const (
 type Bureau struct {
 	Policy   Policy
 	Verifier Verifier
+	Own      OwnTokens // nil: tokens of ours do not come back
 	Governor Governor
 	Vendor   Vendor
 	Ledger   Ledger

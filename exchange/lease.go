@@ -28,4 +28,16 @@ type Lease struct {
 	Issued   time.Time
 	Expires  time.Time
 	State    LeaseState
+
+	// Actor is the outermost actor proven in the exchange, who holds the credential
+	// for the subject; empty: nobody acts.
+	Actor string
+	// Lineage are the leases of the tokens of ours that the exchange's subject token
+	// descends from, the oldest first. Empty: it came from another issuer.
+	Lineage []ID
+	// Latest is as far as renewals may ever go (S26).
+	Latest time.Time
+	// Origin is an Origin, sealed under ("origin", id), of a token of ours that may
+	// come back (S7). Empty: it may not.
+	Origin []byte
 }

@@ -13,6 +13,18 @@ type Verifier interface {
 	Verify(ctx context.Context, t Token, now time.Time) (Subject, error)
 }
 
+// OwnTokens verifies access tokens of ours that come back as subject tokens: the
+// built-in trust `self` (S7). What else of ours comes back is refused by the
+// Verifier, like any token of an issuer that nobody trusts.
+type OwnTokens interface {
+	// Ours reports whether a token names our issuer. It is believed in nothing else.
+	Ours(t Token) bool
+	// Verify returns the subject that the token was issued for, Subject.Own with it,
+	// where the token and all it descends from stand unrevoked. Errors are as those
+	// of Verifier.
+	Verify(ctx context.Context, t Token, now time.Time) (Subject, error)
+}
+
 // Policy holds the newest good revision and the emergency denies.
 type Policy interface {
 	// Current pins one revision and one deny epoch. It fails, with KindUnavailable,

@@ -15,6 +15,9 @@ type Request struct {
 	ClientHash [32]byte // of that client as it was proven
 	ClientOnce *Once    // the single-use value of its proof; burns with the exchange's first durable write
 	Self       *Subject // the client itself, where it asks for itself (RFC 6749 §4.4) and SubjectToken is zero
+	// Presenter is the client itself where it brings a token; nil: no client was
+	// authenticated. It becomes the actor where the token is one of ours (S7).
+	Presenter *Subject
 
 	SubjectToken     Token
 	ActorToken       Token // zero: none

@@ -46,6 +46,30 @@ type Subject struct {
 
 	// Once, when set, burns with the first durable write of the exchange (S13).
 	Once *Once
+
+	// Own, when set, says that the token was one of ours (S7).
+	Own *Own
+	// Assertion, when set, says that the token was an identity assertion grant,
+	// which speaks for the subject through one client at one resource (S12).
+	Assertion *IdentityAssertion
+}
+
+// Own is what an access token of ours brings along when it comes back as a subject
+// token (S7).
+type Own struct {
+	Audience string   // the resource it was issued for: only the client that is its server may bring it
+	ClientID string   // whom it was issued to
+	Scopes   []string // bound what comes of it
+	// Lineage are the leases of the tokens that it descends from, the oldest first
+	// and its own last.
+	Lineage []ID
+}
+
+// IdentityAssertion is what an ID-JAG says besides its subject
+// (draft-ietf-oauth-identity-assertion-authz-grant §3).
+type IdentityAssertion struct {
+	ClientID string // the one client that may redeem it
+	Resource string // URI of the one target that it is for; empty: it names none
 }
 
 // Clientless is what a verified token may do without a registered client (S16).

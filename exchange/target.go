@@ -11,6 +11,10 @@ type Target struct {
 	Facts
 	Settings any // the provider's decoded configuration
 
+	// Returns says that a registered client is the server of this target's resource,
+	// so that tokens of ours for it may come back (S7).
+	Returns bool
+
 	// Hash is the SHA-256 of the canonical form of the target and its settings.
 	Hash [32]byte
 }
@@ -20,6 +24,7 @@ type Target struct {
 type Facts struct {
 	Resource   string        // URI by which `resource` selects the target; empty: none
 	Scopes     []string      // everything the target offers; nil: it knows no scopes
+	Own        bool          // its credentials are access tokens of this issuer
 	MayOutlive bool          // S5
 	Shared     bool          // S23; a fault at load where the credential names its subject
 	MinTTL     time.Duration // shortest lifetime the provider gives; zero: any

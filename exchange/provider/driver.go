@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -33,6 +34,15 @@ type Revoker interface {
 	Revoke(ctx context.Context, target *exchange.Target, revokeWith exchange.Secret) error
 }
 
+// Renewer is a driver that can make what it vended live longer, without a new
+// value.
+type Renewer interface {
+	// Renew asks that the credential live until then, no longer, and returns until
+	// when it does: less where the provider gives less. KindProviderRefused says that
+	// it cannot be renewed, or no further.
+	Renew(ctx context.Context, target *exchange.Target, revokeWith exchange.Secret, until time.Time) (expires time.Time, err error)
+}
+
 // Recoverer is a driver that can find and end whatever one exchange minted, when
 // the answer to the mint was lost.
 type Recoverer interface {
@@ -60,8 +70,24 @@ type Deps struct {
 	HTTP     *http.Client // bounded, refuses redirects, restricted by host (S24)
 	Asserter Asserter
 	Minter   Minter
-	Now      func() time.Time
-	Random   io.Reader
+	// Secret gives the secret that a setting names, for sending to that host and no
+	// other (S20); a host that cambio.yaml does not list for it is an error.
+	Secret func(ref SecretRef, host string) (exchange.Secret, error)
+	Now    func() time.Time
+	Random io.Reader
+}
+
+// SecretRef is a setting that names a secret of cambio.yaml: the whole value is
+// ${secret:NAME}. A secret itself never stands in a policy.
+type SecretRef string
+
+// Name is the secret's name; false: the value is no reference.
+func (r SecretRef) Name() (string, bool) {
+	name, ok := strings.CutPrefix(string(r), "${secret:")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(name, "}")
 }
 
 // Asserter mints federation assertions (S1, S2).

@@ -36,8 +36,10 @@ func (v *Vendor) mint(ctx context.Context, d Driver, g *exchange.Grant) (exchang
 		c.Scopes = g.Scopes
 	}
 	c.Scopes = slices.Clone(c.Scopes) // the driver's own slice may change under the cache
-	if c.Lease, err = exchange.NewID(now, v.deps.Random); err != nil {
-		return c, err
+	if c.Lease.IsZero() {             // a token of ours brings its own: its `jti` names its lease
+		if c.Lease, err = exchange.NewID(now, v.deps.Random); err != nil {
+			return c, err
+		}
 	}
 	c.Minted = true
 	if fault := inspect(&c, g); fault != "" {

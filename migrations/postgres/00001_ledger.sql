@@ -267,8 +267,15 @@ create table cambio.leases (
 	issued timestamptz not null,
 	expires timestamptz not null,
 	state smallint not null check (state between 1 and 3),
+	actor text, -- who holds it for the subject; null: the subject
+	lineage uuid[], -- leases of the tokens it descends from, oldest first; null: none
+	latest timestamptz, -- no renewal goes past it; null: expires
+	origin bytea, -- for whom a token of ours was issued, sealed; null: it may not come back
 	primary key (tenant, id)
 );
+
+-- What descends from a token of ours.
+create index leases_lineage on cambio.leases using gin (lineage) where lineage is not null;
 
 -- What is out, the first to expire first.
 create index leases_outstanding on cambio.leases (tenant, expires, id) where state = 1;

@@ -33,14 +33,14 @@ func (d *driver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credentia
 	}
 	token, err := d.minter.Mint(ctx, exchange.AccessToken{
 		ID: id, Subject: g.Subject.Name, Audience: d.settings.Resource, ClientID: clientID(g),
-		Scopes: g.Scopes, Issued: issued, Expires: expires, Actors: g.Actors,
+		Scopes: g.Scopes, Issued: issued, Expires: expires, Actors: g.Actors, MayAct: g.Subject.MayAct,
 	})
 	if err != nil {
 		return exchange.Credential{}, err
 	}
 	return exchange.Credential{
 		Value: token, TokenType: "Bearer", IssuedType: exchange.TokenTypeAccessToken,
-		Issued: issued, Expires: expires, Scopes: g.Scopes, Handle: id.String(),
+		Issued: issued, Expires: expires, Scopes: g.Scopes, Handle: id.String(), Lease: id,
 	}, nil
 }
 

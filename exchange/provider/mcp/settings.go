@@ -38,7 +38,7 @@ func (s *Settings) Open(d provider.Deps) (provider.Driver, error) {
 // Facts says what the core must know.
 func (s *Settings) Facts() exchange.Facts {
 	return exchange.Facts{
-		Resource: s.Resource, Scopes: s.Scopes, MaxTTL: exchange.MaxAccessTokenLifetime,
+		Resource: s.Resource, Scopes: s.Scopes, Own: true, MaxTTL: exchange.MaxAccessTokenLifetime,
 		Types: []exchange.TokenType{exchange.TokenTypeAccessToken},
 	}
 }
