@@ -89,7 +89,7 @@ func allowed(from, to string) bool {
 			if room(from, 2) != "exchange/provider" || driver == other {
 				return true
 			}
-			return to == "exchange/provider" || from == "exchange/provider/all"
+			return to == "exchange/provider" || to == "exchange/provider/sandbox" || from == "exchange/provider/all"
 		}
 		return false
 	case "server":
