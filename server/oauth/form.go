@@ -1,9 +1,7 @@
 package oauth
 
 import (
-	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/cambio-sts/cambio/server"
 )
@@ -109,11 +107,11 @@ func parseForm(body string) (*form, error) {
 			return nil, server.Invalid("too many parameters: send 64 at most")
 		}
 		rawName, rawValue, _ := strings.Cut(pair, "=")
-		name, ok := decode(rawName)
+		name, ok := server.FormText(rawName)
 		if !ok {
 			return nil, server.Invalid("a parameter's name is not form-encoded UTF-8 text")
 		}
-		value, ok := decode(rawValue)
+		value, ok := server.FormText(rawValue)
 		known := parameterOf(name)
 		switch {
 		case !ok && known == unknown:
@@ -146,30 +144,6 @@ func appendGiven(list []string, value string) []string {
 		return list
 	}
 	return append(list, value)
-}
-
-// decode undoes the encoding and refuses what is no line of text.
-func decode(s string) (string, bool) {
-	if strings.ContainsAny(s, "%+;") {
-		if strings.IndexByte(s, ';') >= 0 { // once a separator; nobody means it
-			return "", false
-		}
-		plain, err := url.QueryUnescape(s)
-		if err != nil {
-			return "", false
-		}
-		s = plain
-	}
-	ascii := true
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < 0x20, c == 0x7f:
-			return "", false
-		case c >= utf8.RuneSelf:
-			ascii = false
-		}
-	}
-	return s, ascii || utf8.ValidString(s)
 }
 
 func (f *form) get(p parameter) string { return f.values[p] }

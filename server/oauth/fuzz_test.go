@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-sts/cambio/server"
 	"github.com/cambio-sts/cambio/server/oauth"
 )
 
@@ -65,7 +66,7 @@ func FuzzTokenEndpoint(f *testing.F) {
 }
 
 // serveForm answers one request without a listener.
-func serveForm(t testing.TB, b *bureau, clients oauth.Clients, body, authorization string) *httptest.ResponseRecorder {
+func serveForm(t testing.TB, b *bureau, clients server.Clients, body, authorization string) *httptest.ResponseRecorder {
 	t.Helper()
 	h := oauth.New(oauth.Options{
 		Issuer: issuer, Exchanger: b, Clients: clients, Keys: fixedKeys{}, Now: func() time.Time { return start },

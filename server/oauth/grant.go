@@ -9,6 +9,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/client"
 	"github.com/cambio-sts/cambio/server"
 )
 
@@ -20,7 +21,7 @@ type session struct {
 	http    *http.Request
 	form    *form
 	now     time.Time
-	client  Proven // zero: none
+	client  client.Proven // zero: none
 	request exchange.Request
 	began   bool // the exchanger was asked: what failed after that has been counted there
 	receipt exchange.Receipt
@@ -53,27 +54,11 @@ func (*exchangeGrant) CanHandleTokenEndpointRequest(_ context.Context, r fosite.
 // secret and go on without a client.
 func (*exchangeGrant) CanSkipClientAuth(_ context.Context, r fosite.AccessRequester) bool {
 	s := sessionOf(r)
-	return s != nil && !s.presentsClient(s.http) && !r.GetGrantTypes().ExactOne(exchange.GrantClientCredentials)
-}
-
-// useClient puts the client that proved itself into the request. What it asks for
-// is its default where it names nothing.
-func (s *session) useClient() error {
-	c := &s.client
-	if c.Client.Name == "" {
-		return nil
+	if s == nil {
+		return false
 	}
-	if !slices.Contains(c.Client.Grants, s.request.Grant) {
-		return exchange.Fault(exchange.KindUnauthorizedClient, "this client may not use this grant_type", nil)
-	}
-	s.request.Client, s.request.ClientHash, s.request.ClientOnce = c.Client.Name, c.Client.Hash, c.Once
-	if s.request.Grant == exchange.GrantClientCredentials {
-		s.request.Self = &c.Self
-	}
-	if len(s.request.Audiences) == 0 && len(s.request.Resources) == 0 && c.Client.DefaultResource != "" {
-		s.request.Resources = []string{c.Client.DefaultResource}
-	}
-	return nil
+	presented := s.form.presented(s.http)
+	return !presented.Any() && !r.GetGrantTypes().ExactOne(exchange.GrantClientCredentials)
 }
 
 // HandleTokenEndpointRequest reads the parameters.
@@ -86,7 +71,7 @@ func (t *exchangeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite
 	if s.request, err = exchangeRequest(s.form, s.http, s.now); err != nil {
 		return err
 	}
-	if err := s.useClient(); err != nil {
+	if err := server.UseClient(&s.client, &s.request); err != nil {
 		return err
 	}
 	r.SetRequestedScopes(s.request.Scopes)

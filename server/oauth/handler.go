@@ -38,7 +38,7 @@ const (
 type Options struct {
 	Issuer    string // absolute URL without trailing slash; `issuer` of the metadata, to the letter
 	Exchanger Exchanger
-	Clients   Clients // nil: no client is registered
+	Clients   server.Clients // nil: no client is registered
 	Keys      Keys
 	Logger    *slog.Logger // nil: slog.Default
 	Now       func() time.Time

@@ -94,7 +94,7 @@ func failureOf(err error) *exchange.Error {
 		return known
 	}
 	if errors.Is(err, fosite.ErrInvalidClient) {
-		return exchange.Fault(exchange.KindInvalidClient, errWrongClient.Advice, err)
+		return exchange.Fault(exchange.KindInvalidClient, errNoClient.Advice, err)
 	}
 	return exchange.Fault(exchange.KindInternal, "", err)
 }

@@ -49,15 +49,15 @@ func TestFositeConfigIsNeverWritten(t *testing.T) {
 // bare 500 have no way out.
 func TestFositesOwnErrorsAreKinds(t *testing.T) {
 	for err, want := range map[error]exchange.Kind{
-		fosite.ErrInvalidClient:     exchange.KindInvalidClient,
-		fosite.ErrAccessDenied:      exchange.KindInternal,
-		fosite.ErrTokenExpired:      exchange.KindInternal,
-		fosite.ErrJTIKnown:          exchange.KindInternal,
-		fosite.ErrNotFound:          exchange.KindInternal,
-		fosite.ErrInvalidRequest:    exchange.KindInternal,
-		http.ErrNoCookie:            exchange.KindInternal,
-		errNoClient:                 exchange.KindInvalidClient,
-		errors.Join(errWrongClient): exchange.KindInvalidClient,
+		fosite.ErrInvalidClient:  exchange.KindInvalidClient,
+		fosite.ErrAccessDenied:   exchange.KindInternal,
+		fosite.ErrTokenExpired:   exchange.KindInternal,
+		fosite.ErrJTIKnown:       exchange.KindInternal,
+		fosite.ErrNotFound:       exchange.KindInternal,
+		fosite.ErrInvalidRequest: exchange.KindInternal,
+		http.ErrNoCookie:         exchange.KindInternal,
+		errNoClient:              exchange.KindInvalidClient,
+		errors.Join(errNoClient): exchange.KindInvalidClient,
 		fosite.ErrInvalidClient.WithHint("x").WithWrap(http.ErrNoCookie): exchange.KindInvalidClient,
 	} {
 		if got := failureOf(err).Kind; got != want {
