@@ -24,14 +24,16 @@ type Bureau struct {
 	Policy   Policy
 	Verifier Verifier
 	Own      OwnTokens // nil: tokens of ours do not come back
-	Governor Governor
-	Vendor   Vendor
-	Ledger   Ledger
-	Observer Observer
-	Sealer   *Sealer
-	Now      func() time.Time
-	Random   io.Reader     // safe for concurrent use
-	Timeout  time.Duration // zero: DefaultTimeout
+	// Passthrough proves passthrough tokens; nil: none is taken.
+	Passthrough PassthroughVerifier
+	Governor    Governor
+	Vendor      Vendor
+	Ledger      Ledger
+	Observer    Observer
+	Sealer      *Sealer
+	Now         func() time.Time
+	Random      io.Reader     // safe for concurrent use
+	Timeout     time.Duration // zero: DefaultTimeout
 }
 
 // Receipt is a finished exchange: the credential, whose event is durable.
@@ -136,6 +138,9 @@ func (x *run) verify(ctx context.Context) error {
 		return err
 	}
 	x.report.Verified, x.report.Subject = true, x.subject.Name
+	if err := x.verifyPassthrough(ctx); err != nil {
+		return err
+	}
 	if x.once = x.subject.Once; x.request.ClientOnce != nil {
 		if x.once != nil && *x.once != *x.request.ClientOnce {
 			return Fault(KindInvalidClient, "the subject token and the client assertion are both single-use: authenticate the client in another way", nil)

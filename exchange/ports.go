@@ -25,6 +25,14 @@ type OwnTokens interface {
 	Verify(ctx context.Context, t Token, now time.Time) (Subject, error)
 }
 
+// PassthroughVerifier proves tokens that are meant for a provider.
+type PassthroughVerifier interface {
+	// VerifyPassthrough returns nil where the token, whatever its audience, is of the
+	// very subject (S8); else an *Error of KindInvalidRequest, or of KindUnavailable
+	// when keys could not be had.
+	VerifyPassthrough(ctx context.Context, t Token, of Subject, now time.Time) error
+}
+
 // Policy holds the newest good revision and the emergency denies.
 type Policy interface {
 	// Current pins one revision and one deny epoch. It fails, with KindUnavailable,

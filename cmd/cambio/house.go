@@ -186,7 +186,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 		Changed: h.refresh,
 	})
 	return &exchange.Bureau{
-		Policy: h.policies, Verifier: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
+		Policy: h.policies, Verifier: h.verifier, Passthrough: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
 		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: time.Now}),
 		Now:      time.Now, Random: rand.Reader, Timeout: h.config.Limits.Timeout,
 	}, nil

@@ -150,22 +150,30 @@ func (t *trust) checkTimes(now, expires, notBefore, issued time.Time) error {
 
 var errExpired = refused("the token has expired: get a fresh one")
 
-// check is what every token must pass once its signature has verified.
+// check is what every token for us must pass once its signature has verified.
 func (t *trust) check(p presented, c claims, now time.Time) error {
+	if err := t.checkUse(p, c, now); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(c.audience, func(a string) bool { return slices.Contains(t.Audiences, a) }) {
+		return refused("the token is for another audience: ask its issuer for one that is meant for this service")
+	}
+	if t.SingleUse && c.jti == "" {
+		return refused(`the token has no "jti", which is needed here`)
+	}
+	return nil
+}
+
+// checkUse is the part of check that is the same whomever the token is for.
+func (t *trust) checkUse(p presented, c claims, now time.Time) error {
 	if !slices.Contains(t.Types, p.typ) {
 		return refused("the token's typ is not accepted: send an ID token or an access token")
 	}
 	if err := t.checkTimes(now, c.expires, c.notBefore, c.issued); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(c.audience, func(a string) bool { return slices.Contains(t.Audiences, a) }) {
-		return refused("the token is for another audience: ask its issuer for one that is meant for this service")
-	}
 	if c.bound { // S10: without the proof it is a stolen token for all we know
 		return refused("the token is bound to a key or a certificate (cnf), which this endpoint cannot check: send one that is not bound")
-	}
-	if t.SingleUse && c.jti == "" {
-		return refused(`the token has no "jti", which is needed here`)
 	}
 	return nil
 }

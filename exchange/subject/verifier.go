@@ -189,22 +189,7 @@ func (v *Verifier) stands(ctx context.Context, f *verified, now time.Time) bool 
 
 // prove verifies from the start.
 func (v *Verifier) prove(ctx context.Context, raw string, fingerprint [32]byte, now time.Time) (*verified, error) {
-	p, err := decode(raw)
-	if err != nil {
-		return nil, err
-	}
-	c, err := readClaims(p.claims)
-	if err != nil {
-		return nil, err
-	}
-	if !now.Before(c.expires) { // no trust forgives it, so no key is needed to say so
-		return nil, errExpired
-	}
-	g := v.table.Load().pick(c)
-	if g == nil {
-		return nil, refused("no trust accepts the issuer of this token")
-	}
-	t, k, err := g.verify(ctx, &p)
+	p, c, t, k, err := v.signed(ctx, raw, now)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +203,25 @@ func (v *Verifier) prove(ctx context.Context, raw string, fingerprint [32]byte, 
 	return &verified{
 		subject: s, trust: t, key: k, notBefore: c.notBefore, idToken: t.looksLikeIDToken(p, c),
 	}, nil
+}
+
+// signed decodes a token and finds the trust whose key signed it.
+func (v *Verifier) signed(ctx context.Context, raw string, now time.Time) (p presented, c claims, t *trust, k *key, err error) {
+	if p, err = decode(raw); err != nil {
+		return p, c, nil, nil, err
+	}
+	if c, err = readClaims(p.claims); err != nil {
+		return p, c, nil, nil, err
+	}
+	if !now.Before(c.expires) { // no trust forgives it, so no key is needed to say so
+		return p, c, nil, nil, errExpired
+	}
+	g := v.table.Load().pick(c)
+	if g == nil {
+		return p, c, nil, nil, refused("no trust accepts the issuer of this token")
+	}
+	t, k, err = g.verify(ctx, &p)
+	return p, c, t, k, err
 }
 
 // pick finds the trusts that could answer for the token, by claims that nobody
