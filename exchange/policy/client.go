@@ -21,6 +21,7 @@ type clientFile struct {
 	PrivateKeyJWT   *clientKeysFile   `yaml:"private_key_jwt,omitempty" jsonschema:"description=Assertions that the client signs (RFC 7523)."`
 	Trust           *attributesFile   `yaml:"trust,omitempty" jsonschema:"description=Tokens of a trust: its name\\, and attributes of the token."`
 	DefaultResource string            `yaml:"default_resource,omitempty" jsonschema:"description=URI of the target that is meant where a request names none."`
+	Serves          []string          `yaml:"serves,omitempty" jsonschema:"description=URIs of the resources that the client is the server of: it may ask about tokens for them and exchange them on."`
 	Grants          []string          `yaml:"grants,omitempty" jsonschema:"enum=client_credentials,enum=jwt-bearer,enum=token-exchange,description=What the client may use; default: all three."`
 }
 
@@ -137,6 +138,7 @@ func (c *compiler) compileClient(n named) {
 	if f.DefaultResource != "" && c.revision.resources[f.DefaultResource] == nil {
 		n.fault(find(n.value, "default_resource"), "no target has the resource %q: %s", f.DefaultResource, didYouMean(f.DefaultResource, keys(c.revision.resources)))
 	}
+	one.Serves = c.clientServes(n, f.Serves)
 	one.Grants = c.clientGrants(n, f.Grants)
 	if len(c.faults) > before {
 		return
