@@ -12,17 +12,19 @@ type Seals interface {
 	// ListSealed returns at most limit leases that have something sealed which does
 	// not begin with header, after the lease named, by tenant and id.
 	ListSealed(ctx context.Context, header []byte, after Sealed, limit int) ([]Sealed, error)
-	// ReplaceSeals puts each Fresh in the place of its Sealed, where that is what
-	// the lease still holds, in one transaction, and returns how many it replaced.
+	// ReplaceSeals puts what is Fresh in each in the place of what was sealed, where
+	// the lease still holds both as they were, in one transaction, and returns how
+	// many leases it changed.
 	ReplaceSeals(ctx context.Context, seals []Sealed) (int, error)
 }
 
-// Sealed is the sealed part of one lease.
+// Sealed are the sealed parts of one lease: what revokes it, and for whom a token of
+// ours was issued. Nil: it has none, and among the fresh: it stays.
 type Sealed struct {
-	Tenant string
-	ID     exchange.ID
-	Sealed []byte
-	Fresh  []byte
+	Tenant             string
+	ID                 exchange.ID
+	Sealed, Origin     []byte
+	Fresh, FreshOrigin []byte
 }
 
 // resealBatch is how many leases change in one transaction: some milliseconds.
@@ -41,10 +43,20 @@ func Reseal(ctx context.Context, s Seals, sealer *exchange.Sealer, dry bool, pro
 		}
 		var fresh []Sealed
 		for _, l := range batch {
-			// The pipeline seals under ("lease", id).
-			if l.Fresh, err = sealer.Reseal("lease", l.ID.String(), l.Sealed); err != nil {
-				done.Fault(fmt.Errorf("lease %s: %w", l.ID, err))
-			} else if l.Fresh != nil {
+			// The pipeline seals under ("lease", id) and ("origin", id).
+			for _, part := range []struct {
+				purpose string
+				sealed  []byte
+				fresh   *[]byte
+			}{{"lease", l.Sealed, &l.Fresh}, {"origin", l.Origin, &l.FreshOrigin}} {
+				if len(part.sealed) == 0 {
+					continue
+				}
+				if *part.fresh, err = sealer.Reseal(part.purpose, l.ID.String(), part.sealed); err != nil {
+					done.Fault(fmt.Errorf("lease %s: %w", l.ID, err))
+				}
+			}
+			if l.Fresh != nil || l.FreshOrigin != nil {
 				fresh = append(fresh, l)
 			}
 		}

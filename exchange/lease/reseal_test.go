@@ -23,7 +23,8 @@ type shelf struct {
 func (s *shelf) ListSealed(_ context.Context, header []byte, after lease.Sealed, limit int) ([]lease.Sealed, error) {
 	var found []lease.Sealed
 	for _, r := range s.rows {
-		if bytes.Compare(r.ID[:], after.ID[:]) > 0 && !bytes.HasPrefix(r.Sealed, header) && len(found) < limit {
+		if bytes.Compare(r.ID[:], after.ID[:]) > 0 && len(found) < limit &&
+			(!bytes.HasPrefix(r.Sealed, header) || len(r.Origin) > 0 && !bytes.HasPrefix(r.Origin, header)) {
 			found = append(found, r)
 		}
 	}
@@ -41,8 +42,13 @@ func (s *shelf) ReplaceSeals(_ context.Context, seals []lease.Sealed) (int, erro
 	n := 0
 	for _, want := range seals {
 		for i, r := range s.rows {
-			if r.ID == want.ID && bytes.Equal(r.Sealed, want.Sealed) {
-				s.rows[i].Sealed = want.Fresh
+			if r.ID == want.ID && bytes.Equal(r.Sealed, want.Sealed) && bytes.Equal(r.Origin, want.Origin) {
+				if want.Fresh != nil {
+					s.rows[i].Sealed = want.Fresh
+				}
+				if want.FreshOrigin != nil {
+					s.rows[i].Origin = want.FreshOrigin
+				}
 				n++
 			}
 		}
@@ -130,5 +136,32 @@ func TestS4ResealLeavesWhatWasMoved(t *testing.T) {
 	}
 	if !bytes.Equal(s.rows[0].Sealed, swapped) || !bytes.Equal(s.rows[4].Sealed, changed) {
 		t.Error("what does not open, or changed, was overwritten")
+	}
+}
+
+// TestS4ResealTakesOrigins: for whom a token of ours was issued is sealed anew too,
+// beside what revokes it or alone.
+func TestS4ResealTakesOrigins(t *testing.T) {
+	s := filled(t, 3)
+	old, both := sealerOf(t, 1), sealerOf(t, 2, 1)
+	for i := range s.rows[:2] {
+		var err error
+		if s.rows[i].Origin, err = old.SealOrigin(s.rows[i].ID, exchange.Origin{ID: "alice"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.rows[1].Sealed = nil
+	done, err := lease.Reseal(t.Context(), s, both, false, func(exchange.Resealed) {})
+	if err != nil || done.Done != 3 || done.Faulty != 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	fresh := sealerOf(t, 2)
+	for i, r := range s.rows {
+		if plain, err := fresh.Open("lease", r.ID.String(), r.Sealed); (i == 1) != (err != nil) || i != 1 && string(plain) != r.ID.String() {
+			t.Errorf("lease %d: %q, %v", i, plain, err)
+		}
+		if o, err := fresh.OpenOrigin(r.ID, r.Origin); (i == 2) != (err != nil) || i != 2 && o.ID != "alice" {
+			t.Errorf("origin %d: %+v, %v", i, o, err)
+		}
 	}
 }

@@ -44,6 +44,20 @@ func (a *array) id(id exchange.ID) {
 	a.body = append(a.body, id[:]...)
 }
 
+// ids adds a text that reads as an array of ids.
+func (a *array) ids(ids []exchange.ID) {
+	a.n++
+	a.body = binary.BigEndian.AppendUint32(a.body, uint32(37*len(ids)+1))
+	for i, id := range ids {
+		separator := byte(',')
+		if i == 0 {
+			separator = '{'
+		}
+		a.body = append(append(a.body, separator), id.String()...)
+	}
+	a.body = append(a.body, '}')
+}
+
 func (a *array) int2(v int16) {
 	a.n++
 	a.body = binary.BigEndian.AppendUint32(a.body, 2)

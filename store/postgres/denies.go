@@ -74,10 +74,11 @@ func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstan
 	}
 	list := make([]lease.Outstanding, len(found))
 	for i, row := range found {
-		list[i].Lease = exchange.Lease{
-			ID: row.ID, Tenant: q.Tenant, Exchange: row.Exchange, Target: row.Target, Provider: row.Provider, Subject: row.Subject,
-			Rule: row.Rule, Handle: row.Handle, Sealed: row.Sealed, Issued: row.Issued, Expires: row.Expires, State: exchange.LeaseState(row.State),
-		}
+		list[i].Lease = leaseOf(q.Tenant, db.LeaseRow{
+			ID: row.ID, Exchange: row.Exchange, Target: row.Target, Provider: row.Provider, Subject: row.Subject, Rule: row.Rule,
+			Handle: row.Handle, Sealed: row.Sealed, Issued: row.Issued, Expires: row.Expires, State: row.State,
+			Actor: row.Actor, Lineage: row.Lineage, Latest: row.Latest, Origin: row.Origin,
+		})
 		if len(row.Record) == 0 {
 			continue
 		}

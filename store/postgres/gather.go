@@ -17,6 +17,8 @@ type rows struct {
 	events  struct{ id, exchange, tenant, typ, at, deadline, record, epoch, realm, hash array }
 	leases  struct {
 		event, tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state array
+
+		actor, lineage, latest, origin array // null for most, so left out at the end
 	}
 	burns   struct{ tenant, realm, hash, exchange, expires, epoch array }
 	intents struct{ tenant, exchange, id array }
@@ -33,12 +35,12 @@ func newRows() *rows {
 	e, l, b, i := &r.events, &r.leases, &r.burns, &r.intents
 	for oid, arrays := range map[uint32][]*array{
 		pgtype.UUIDOID:        {&e.id, &e.exchange, &l.event, &l.id, &l.exchange, &b.exchange, &i.exchange, &i.id},
-		pgtype.TextOID:        {&e.tenant, &e.realm, &l.tenant, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &b.tenant, &b.realm, &i.tenant},
+		pgtype.TextOID:        {&e.tenant, &e.realm, &l.tenant, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.actor, &l.lineage, &b.tenant, &b.realm, &i.tenant},
 		pgtype.Int2OID:        {&e.typ, &l.state},
 		pgtype.Int8OID:        {&e.epoch, &b.epoch},
-		pgtype.TimestamptzOID: {&e.at, &e.deadline, &l.issued, &l.expires, &b.expires},
+		pgtype.TimestamptzOID: {&e.at, &e.deadline, &l.issued, &l.expires, &l.latest, &b.expires},
 		pgtype.JSONOID:        {&e.record},
-		pgtype.ByteaOID:       {&e.hash, &l.sealed, &b.hash},
+		pgtype.ByteaOID:       {&e.hash, &l.sealed, &l.origin, &b.hash},
 	} {
 		for _, a := range arrays {
 			a.oid = oid
@@ -52,6 +54,7 @@ func (r *rows) eventArguments() []any {
 	return []any{
 		&e.id, &e.exchange, &e.tenant, &e.typ, &e.at, &e.deadline, &e.record, &e.epoch, &e.realm, &e.hash,
 		&l.event, &l.tenant, &l.id, &l.exchange, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.sealed, &l.issued, &l.expires, &l.state,
+		&l.actor, &l.lineage, &l.latest, &l.origin,
 	}
 }
 
@@ -128,6 +131,7 @@ func (r *rows) addEvent(i int, e *ledger.Entry) {
 
 func (r *rows) addLease(e *ledger.Entry) {
 	from, to := e.Lease, &r.leases
+	i := int(to.event.n)
 	to.event.id(e.ID)
 	to.tenant.text(from.Tenant)
 	to.id.id(from.ID)
@@ -141,4 +145,20 @@ func (r *rows) addLease(e *ledger.Entry) {
 	to.issued.time(from.Issued.UnixMicro())
 	to.expires.time(from.Expires.UnixMicro())
 	to.state.int2(int16(from.State))
+	if from.Actor != "" {
+		to.actor.fill(i)
+		to.actor.text(from.Actor)
+	}
+	if len(from.Lineage) > 0 {
+		to.lineage.fill(i)
+		to.lineage.ids(from.Lineage)
+	}
+	if !from.Latest.IsZero() {
+		to.latest.fill(i)
+		to.latest.time(from.Latest.UnixMicro())
+	}
+	if len(from.Origin) > 0 {
+		to.origin.fill(i)
+		to.origin.bytes(from.Origin)
+	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/issuer"
 	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/store/postgres/internal/db"
@@ -74,23 +73,24 @@ func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Seale
 	}
 	seals := make([]lease.Sealed, len(found))
 	for i, row := range found {
-		seals[i] = lease.Sealed{Tenant: row.Tenant, ID: row.ID, Sealed: row.Sealed}
+		seals[i] = lease.Sealed{Tenant: row.Tenant, ID: row.ID, Sealed: row.Sealed, Origin: row.Origin}
 	}
 	return seals, nil
 }
 
-// ReplaceSeals puts each Fresh in the place of its Sealed.
+// ReplaceSeals puts what is fresh in the place of what was sealed.
 func (s *Store) ReplaceSeals(ctx context.Context, seals []lease.Sealed) (int, error) {
-	tenants, ids := make([]string, len(seals)), make([]exchange.ID, len(seals))
-	olds, fresh := make([][]byte, len(seals)), make([][]byte, len(seals))
-	for i, l := range seals {
-		tenants[i], ids[i], olds[i], fresh[i] = l.Tenant, l.ID, l.Sealed, l.Fresh
+	var p db.ReplaceSealsParams
+	for _, l := range seals {
+		p.Tenants, p.Ids = append(p.Tenants, l.Tenant), append(p.Ids, l.ID)
+		p.Olds, p.Freshs = append(p.Olds, l.Sealed), append(p.Freshs, l.Fresh)
+		p.OldOrigins, p.FreshOrigins = append(p.OldOrigins, l.Origin), append(p.FreshOrigins, l.FreshOrigin)
 	}
 	var replaced int64
 	err := s.inTransaction(ctx, func(q *db.Queries) error {
 		err := q.OwnKeys(ctx, resealLock)
 		if err == nil {
-			replaced, err = q.ReplaceSeals(ctx, tenants, ids, olds, fresh)
+			replaced, err = q.ReplaceSeals(ctx, p)
 		}
 		return err
 	})

@@ -210,28 +210,3 @@ func eventRow(e *ledger.Entry) db.InsertEventParams {
 		Deadline: sql.NullInt64{Int64: e.Deadline, Valid: e.Deadline != 0}, Record: string(e.Record),
 	}
 }
-
-func leaseRow(e *ledger.Entry) db.InsertLeaseParams {
-	l := e.Lease
-	return db.InsertLeaseParams{
-		Tenant: e.Tenant, ID: l.ID[:], Exchange: e.Exchange[:], Target: l.Target, Provider: l.Provider,
-		Subject: l.Subject, Rule: l.Rule, Handle: l.Handle, Sealed: l.Sealed,
-		Issued: micros(l.Issued), Expires: micros(l.Expires), State: int64(l.State),
-	}
-}
-
-// Lease returns one lease.
-func (s *Store) Lease(ctx context.Context, tenant string, lease exchange.ID) (exchange.Lease, error) {
-	r, err := s.read.Lease(ctx, db.LeaseParams{Tenant: tenant, ID: lease[:]})
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return exchange.Lease{}, exchange.Fault(exchange.KindNotFound, "there is no such lease", nil)
-	case err != nil:
-		return exchange.Lease{}, fmt.Errorf("reading a lease: %w", err)
-	}
-	return exchange.Lease{
-		ID: id(r.ID), Tenant: r.Tenant, Exchange: id(r.Exchange), Target: r.Target, Provider: r.Provider,
-		Subject: r.Subject, Rule: r.Rule, Handle: r.Handle, Sealed: r.Sealed,
-		Issued: moment(r.Issued), Expires: moment(r.Expires), State: exchange.LeaseState(r.State),
-	}, nil
-}

@@ -66,10 +66,11 @@ func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstan
 	}
 	list := make([]lease.Outstanding, len(rows))
 	for i, r := range rows {
-		list[i].Lease = exchange.Lease{
-			ID: id(r.ID), Tenant: q.Tenant, Exchange: id(r.Exchange), Target: r.Target, Provider: r.Provider, Subject: r.Subject,
-			Rule: r.Rule, Handle: r.Handle, Sealed: r.Sealed, Issued: moment(r.Issued), Expires: moment(r.Expires), State: exchange.LeaseState(r.State),
-		}
+		list[i].Lease = leaseOf(db.Lease{
+			Tenant: q.Tenant, ID: r.ID, Exchange: r.Exchange, Target: r.Target, Provider: r.Provider, Subject: r.Subject, Rule: r.Rule,
+			Handle: r.Handle, Sealed: r.Sealed, Issued: r.Issued, Expires: r.Expires, State: r.State,
+			Actor: r.Actor, Lineage: r.Lineage, Latest: r.Latest, Origin: r.Origin,
+		})
 		if r.Record == "" {
 			continue
 		}

@@ -54,7 +54,7 @@ func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Seale
 	}
 	seals := make([]lease.Sealed, len(rows))
 	for i, r := range rows {
-		seals[i] = lease.Sealed{Tenant: r.Tenant, ID: id(r.ID), Sealed: r.Sealed}
+		seals[i] = lease.Sealed{Tenant: r.Tenant, ID: id(r.ID), Sealed: r.Sealed, Origin: r.Origin}
 	}
 	return seals, nil
 }
@@ -63,7 +63,9 @@ func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Seale
 func (s *Store) ReplaceSeals(ctx context.Context, seals []lease.Sealed) (replaced int, err error) {
 	err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
 		for _, l := range seals {
-			n, err := q.ReplaceSeal(ctx, db.ReplaceSealParams{Fresh: l.Fresh, Tenant: l.Tenant, ID: l.ID[:], Old: l.Sealed})
+			n, err := q.ReplaceSeal(ctx, db.ReplaceSealParams{
+				Fresh: l.Fresh, FreshOrigin: l.FreshOrigin, Tenant: l.Tenant, ID: l.ID[:], Old: l.Sealed, OldOrigin: l.Origin,
+			})
 			if err != nil {
 				return err
 			}

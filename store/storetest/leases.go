@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,37 @@ func testLeases(t *testing.T, w *world) {
 			t.Errorf("got %v with sealed %x", found, got.Sealed)
 		}
 	})
+	t.Run("what few have, beside those without", func(t *testing.T) {
+		w := w.in(t)
+		full := func(change func(*exchange.Lease)) ledger.Entry {
+			e := leased()
+			change(e.Lease)
+			return e
+		}
+		entries := []ledger.Entry{
+			leased(),
+			full(func(l *exchange.Lease) { l.Actor = `k8s:prod:"a,{}":agent` }),
+			leased(),
+			full(func(l *exchange.Lease) { l.Lineage = []exchange.ID{w.id(time.Now())} }),
+			full(func(l *exchange.Lease) {
+				l.Lineage = []exchange.ID{w.id(time.Now()), w.id(time.Now()), w.id(time.Now())}
+				l.Actor, l.Latest, l.Origin = "oidc:corp:ada", l.Expires.Add(time.Hour), []byte{1, 0, 0xff}
+			}),
+			full(func(l *exchange.Lease) { l.Latest = l.Expires }),
+			w.issued("default"),
+			full(func(l *exchange.Lease) { l.Origin = []byte("sealed") }),
+			leased(),
+		}
+		w.want(ledger.StatusInserted, entries...)
+		for i, e := range entries {
+			if e.Lease == nil {
+				continue
+			}
+			if got, _ := get(e.Lease); describe(got) != describe(*e.Lease) {
+				t.Errorf("%d: got  %s\nwant %s", i, describe(got), describe(*e.Lease))
+			}
+		}
+	})
 	t.Run("never without", func(t *testing.T) {
 		w := w.in(t)
 		stale := under(99, leased())
@@ -82,6 +114,7 @@ func describe(l exchange.Lease) string {
 	return strings.Join([]string{
 		l.ID.String(), l.Tenant, l.Exchange.String(), l.Target, l.Provider, l.Subject, l.Rule, l.Handle,
 		l.Issued.Format(time.RFC3339Nano), l.Expires.Format(time.RFC3339Nano), string(rune('0' + l.State)),
+		l.Actor, fmt.Sprint(l.Lineage), l.Latest.Format(time.RFC3339Nano), fmt.Sprintf("%x", l.Origin),
 	}, " | ")
 }
 

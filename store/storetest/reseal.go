@@ -151,18 +151,23 @@ func testLeaseSeals(t *testing.T, w *world) {
 	header := []byte("\x01new-key!")
 	var all []*exchange.Lease
 	var entries []ledger.Entry
-	add := func(tenant string, sealed []byte) {
+	add := func(tenant string, sealed, origin []byte) {
 		e := w.issued(tenant)
 		e.Lease = w.lease(tenant, e.Exchange)
-		e.Lease.Sealed = sealed
+		e.Lease.Sealed, e.Lease.Origin = sealed, origin
 		all, entries = append(all, e.Lease), append(entries, e)
 	}
 	for i := range 60 {
-		add([]string{"default", "north", "A", "é"}[i%4], fmt.Appendf(nil, "\x01old-key!%d", i))
+		add([]string{"default", "north", "A", "é"}[i%4], fmt.Appendf(nil, "\x01old-key!%d", i), nil)
 	}
-	add("default", nil)
-	add("default", append(bytes.Clone(header), "done"...))
-	add("default", []byte{1}) // shorter than any header
+	done := append(bytes.Clone(header), "done"...)
+	add("default", nil, nil)
+	add("default", done, nil)
+	add("default", []byte{1}, nil) // shorter than any header
+	add("default", done, done)
+	add("default", done, []byte("\x01old-key!"))
+	add("default", nil, []byte("\x01old-key!"))
+	add("default", []byte("\x01old-key!"), done)
 	w.want(ledger.StatusInserted, entries...)
 	walk := func(limit int) []lease.Sealed {
 		t.Helper()
@@ -179,9 +184,16 @@ func testLeaseSeals(t *testing.T, w *world) {
 			found, last = append(found, page...), page[len(page)-1]
 		}
 	}
+	// freshened is nil for what needs nothing.
+	freshened := func(sealed []byte) []byte {
+		if len(sealed) == 0 || bytes.HasPrefix(sealed, header) {
+			return nil
+		}
+		return append(bytes.Clone(header), sealed...)
+	}
 	found := walk(7)
-	if len(found) != 61 {
-		t.Errorf("%d found, want 61", len(found))
+	if len(found) != 64 {
+		t.Errorf("%d found, want 64", len(found))
 	}
 	ordered := slices.IsSortedFunc(found, func(a, b lease.Sealed) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), bytes.Compare(a.ID[:], b.ID[:]))
@@ -190,7 +202,7 @@ func testLeaseSeals(t *testing.T, w *world) {
 		t.Error("they are not in the order of tenant and id")
 	}
 	for i := range found {
-		found[i].Fresh = append(bytes.Clone(header), found[i].Sealed...)
+		found[i].Fresh, found[i].FreshOrigin = freshened(found[i].Sealed), freshened(found[i].Origin)
 	}
 	stale := slices.Clone(found[:10])
 	for i := range stale {
@@ -198,6 +210,11 @@ func testLeaseSeals(t *testing.T, w *world) {
 	}
 	if n, err := w.s.ReplaceSeals(w.ctx(), stale); err != nil || n != 0 {
 		t.Errorf("over another value: %d, %v", n, err)
+	}
+	other := found[0]
+	other.Origin = []byte("something else")
+	if n, err := w.s.ReplaceSeals(w.ctx(), []lease.Sealed{other}); err != nil || n != 0 {
+		t.Errorf("beside another origin: %d, %v", n, err)
 	}
 	foreign := found[0]
 	foreign.Tenant = "south"
@@ -230,12 +247,15 @@ func testLeaseSeals(t *testing.T, w *world) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if fresh := append(bytes.Clone(header), want.Sealed...); len(want.Sealed) > 0 && !bytes.HasPrefix(want.Sealed, header) && !bytes.Equal(got.Sealed, fresh) {
-			t.Errorf("%s holds %q, want %q", want.ID, got.Sealed, fresh)
+		for what, part := range map[string][2][]byte{"what revokes it": {got.Sealed, want.Sealed}, "its origin": {got.Origin, want.Origin}} {
+			holds, had := part[0], part[1]
+			if fresh := freshened(had); fresh != nil && !bytes.Equal(holds, fresh) || fresh == nil && !bytes.Equal(holds, had) {
+				t.Errorf("%s: %s is %q", want.ID, what, holds)
+			}
 		}
-		got.Sealed = nil
+		got.Sealed, got.Origin = nil, nil
 		unsealed := *want
-		unsealed.Sealed = nil
+		unsealed.Sealed, unsealed.Origin = nil, nil
 		if describe(got) != describe(unsealed) {
 			t.Errorf("more than the seal changed:\n%s\n%s", describe(got), describe(unsealed))
 		}

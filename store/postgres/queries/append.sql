@@ -25,9 +25,10 @@ on conflict do nothing;
 -- Writes events, and the leases that come with them. Returns the ids of the events
 -- it wrote (the others are stale, or used, or a row stands in their place) and the
 -- epoch of each tenant asked about that ever had a deny.
--- Deadlines, realms and hashes may be left out whole: the shorter of unnested
--- arrays are filled with nulls. Who burnt a value is asked by a scalar subquery
--- because that is never turned into a hash of the whole table.
+-- Deadlines, realms, hashes and what few leases have may be left out whole: the
+-- shorter of unnested arrays are filled with nulls. Lineages come as text, since
+-- arrays of arrays do not unnest row by row. Who burnt a value is asked by a scalar
+-- subquery because that is never turned into a hash of the whole table.
 with written as (
 	insert into cambio.events (id, exchange, tenant, type, at, deadline, record)
 	select b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record
@@ -47,8 +48,9 @@ with written as (
 	on conflict do nothing
 	returning id
 ), leased as (
-	insert into cambio.leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state)
-	select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state
+	insert into cambio.leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin)
+	select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+		l.actor, l.lineage::uuid[], l.latest, l.origin
 	from (
 		select
 			unnest(sqlc.arg(lease_events)::uuid[]) as event,
@@ -57,7 +59,9 @@ with written as (
 			unnest(sqlc.arg(lease_providers)::text[]) as provider, unnest(sqlc.arg(lease_subjects)::text[]) as subject,
 			unnest(sqlc.arg(lease_rules)::text[]) as rule, unnest(sqlc.arg(lease_handles)::text[]) as handle,
 			unnest(sqlc.arg(lease_sealed)::bytea[]) as sealed, unnest(sqlc.arg(lease_issued)::timestamptz[]) as issued,
-			unnest(sqlc.arg(lease_expires)::timestamptz[]) as expires, unnest(sqlc.arg(lease_states)::smallint[]) as state
+			unnest(sqlc.arg(lease_expires)::timestamptz[]) as expires, unnest(sqlc.arg(lease_states)::smallint[]) as state,
+			unnest(sqlc.arg(lease_actors)::text[]) as actor, unnest(sqlc.arg(lease_lineages)::text[]) as lineage,
+			unnest(sqlc.arg(lease_latests)::timestamptz[]) as latest, unnest(sqlc.arg(lease_origins)::bytea[]) as origin
 	) l
 	join written on written.id = l.event
 	on conflict do nothing
@@ -99,5 +103,5 @@ left join lateral (
 ) e on true;
 
 -- name: Lease :one
-select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
+select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
 from cambio.leases where tenant = sqlc.arg(tenant) and id = sqlc.arg(id);

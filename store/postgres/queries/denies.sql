@@ -20,7 +20,8 @@ listen cambio_denies;
 -- name: Outstanding :many
 -- Leases that are active and not expired, the first to expire first, with the
 -- records of the exchanges that minted them.
-select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state, e.record
+select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+	l.actor, l.lineage, l.latest, l.origin, e.record
 from cambio.leases l
 left join cambio.events e
 	on e.tenant = l.tenant and e.exchange = l.exchange and e.slot = '00000000-0000-0000-0000-000000000002'

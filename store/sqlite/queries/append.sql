@@ -10,11 +10,11 @@ select record from events where tenant = ? and exchange = ? and id = ?;
 select cast(type as integer) as type from events where tenant = ? and exchange = ? and +type between 1 and 5;
 
 -- name: InsertLease :exec
-insert into leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+insert into leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: Lease :one
-select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
+select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
 from leases where tenant = ? and id = ?;
 
 -- name: Burn :execrows

@@ -13,6 +13,7 @@ order by epoch desc limit sqlc.arg(most);
 -- Leases that are active and not expired, the first to expire first, with the
 -- records of the exchanges that minted them.
 select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+  l.actor, l.lineage, l.latest, l.origin,
   coalesce(e.record, '') as record
 from leases l
 left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type between 2 and 5

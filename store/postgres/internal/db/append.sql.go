@@ -33,8 +33,9 @@ with written as (
 	on conflict do nothing
 	returning id
 ), leased as (
-	insert into cambio.leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state)
-	select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state
+	insert into cambio.leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin)
+	select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+		l.actor, l.lineage::uuid[], l.latest, l.origin
 	from (
 		select
 			unnest($11::uuid[]) as event,
@@ -43,14 +44,16 @@ with written as (
 			unnest($16::text[]) as provider, unnest($17::text[]) as subject,
 			unnest($18::text[]) as rule, unnest($19::text[]) as handle,
 			unnest($20::bytea[]) as sealed, unnest($21::timestamptz[]) as issued,
-			unnest($22::timestamptz[]) as expires, unnest($23::smallint[]) as state
+			unnest($22::timestamptz[]) as expires, unnest($23::smallint[]) as state,
+			unnest($24::text[]) as actor, unnest($25::text[]) as lineage,
+			unnest($26::timestamptz[]) as latest, unnest($27::bytea[]) as origin
 	) l
 	join written on written.id = l.event
 	on conflict do nothing
 )
 select id::uuid as event, null::text as tenant, 0::bigint as epoch from written
 union all
-select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($24::text[])
+select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($28::text[])
 `
 
 type AppendParams struct {
@@ -77,6 +80,10 @@ type AppendParams struct {
 	LeaseIssued    []time.Time
 	LeaseExpires   []time.Time
 	LeaseStates    []int16
+	LeaseActors    []string
+	LeaseLineages  []string
+	LeaseLatests   []time.Time
+	LeaseOrigins   [][]byte
 	Asked          []string
 }
 
@@ -89,9 +96,10 @@ type AppendRow struct {
 // Writes events, and the leases that come with them. Returns the ids of the events
 // it wrote (the others are stale, or used, or a row stands in their place) and the
 // epoch of each tenant asked about that ever had a deny.
-// Deadlines, realms and hashes may be left out whole: the shorter of unnested
-// arrays are filled with nulls. Who burnt a value is asked by a scalar subquery
-// because that is never turned into a hash of the whole table.
+// Deadlines, realms, hashes and what few leases have may be left out whole: the
+// shorter of unnested arrays are filled with nulls. Lineages come as text, since
+// arrays of arrays do not unnest row by row. Who burnt a value is asked by a scalar
+// subquery because that is never turned into a hash of the whole table.
 func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]AppendRow, error) {
 	rows, err := q.db.Query(ctx, Append,
 		arg.Ids,
@@ -117,6 +125,10 @@ func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]AppendRow, er
 		arg.LeaseIssued,
 		arg.LeaseExpires,
 		arg.LeaseStates,
+		arg.LeaseActors,
+		arg.LeaseLineages,
+		arg.LeaseLatests,
+		arg.LeaseOrigins,
 		arg.Asked,
 	)
 	if err != nil {
@@ -251,7 +263,7 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 }
 
 const Lease = `-- name: Lease :one
-select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
+select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
 from cambio.leases where tenant = $1 and id = $2
 `
 
@@ -267,6 +279,10 @@ type LeaseRow struct {
 	Issued   time.Time
 	Expires  time.Time
 	State    int16
+	Actor    pgtype.Text
+	Lineage  []exchange.ID
+	Latest   *time.Time
+	Origin   []byte
 }
 
 func (q *Queries) Lease(ctx context.Context, tenant string, iD exchange.ID) (LeaseRow, error) {
@@ -284,6 +300,10 @@ func (q *Queries) Lease(ctx context.Context, tenant string, iD exchange.ID) (Lea
 		&i.Issued,
 		&i.Expires,
 		&i.State,
+		&i.Actor,
+		&i.Lineage,
+		&i.Latest,
+		&i.Origin,
 	)
 	return i, err
 }

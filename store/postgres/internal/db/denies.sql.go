@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const DenyOf = `-- name: DenyOf :one
@@ -104,7 +105,8 @@ func (q *Queries) ListenForDenies(ctx context.Context) error {
 }
 
 const Outstanding = `-- name: Outstanding :many
-select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state, e.record
+select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+	l.actor, l.lineage, l.latest, l.origin, e.record
 from cambio.leases l
 left join cambio.events e
 	on e.tenant = l.tenant and e.exchange = l.exchange and e.slot = '00000000-0000-0000-0000-000000000002'
@@ -138,6 +140,10 @@ type OutstandingRow struct {
 	Issued   time.Time
 	Expires  time.Time
 	State    int16
+	Actor    pgtype.Text
+	Lineage  []exchange.ID
+	Latest   *time.Time
+	Origin   []byte
 	Record   []byte
 }
 
@@ -172,6 +178,10 @@ func (q *Queries) Outstanding(ctx context.Context, arg OutstandingParams) ([]Out
 			&i.Issued,
 			&i.Expires,
 			&i.State,
+			&i.Actor,
+			&i.Lineage,
+			&i.Latest,
+			&i.Origin,
 			&i.Record,
 		); err != nil {
 			return nil, err

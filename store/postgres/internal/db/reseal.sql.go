@@ -12,9 +12,10 @@ import (
 )
 
 const ListSealed = `-- name: ListSealed :many
-select tenant, id, sealed from cambio.leases
-where (tenant, id) > ($1::text, $2::uuid) and octet_length(sealed) > 0
-	and substring(sealed from 1 for octet_length($3::bytea)) <> $3::bytea
+select tenant, id, sealed, origin from cambio.leases
+where (tenant, id) > ($1::text, $2::uuid) and (
+	octet_length(sealed) > 0 and substring(sealed from 1 for octet_length($3::bytea)) <> $3::bytea
+	or octet_length(origin) > 0 and substring(origin from 1 for octet_length($3::bytea)) <> $3::bytea)
 order by tenant, id limit $4
 `
 
@@ -22,9 +23,11 @@ type ListSealedRow struct {
 	Tenant string
 	ID     exchange.ID
 	Sealed []byte
+	Origin []byte
 }
 
-// Leases by their key, after the one named, whose sealed part begins otherwise.
+// Leases by their key, after the one named, something sealed of which begins
+// otherwise.
 func (q *Queries) ListSealed(ctx context.Context, tenant string, iD exchange.ID, header []byte, most int32) ([]ListSealedRow, error) {
 	rows, err := q.db.Query(ctx, ListSealed,
 		tenant,
@@ -39,7 +42,12 @@ func (q *Queries) ListSealed(ctx context.Context, tenant string, iD exchange.ID,
 	var items []ListSealedRow
 	for rows.Next() {
 		var i ListSealedRow
-		if err := rows.Scan(&i.Tenant, &i.ID, &i.Sealed); err != nil {
+		if err := rows.Scan(
+			&i.Tenant,
+			&i.ID,
+			&i.Sealed,
+			&i.Origin,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -69,21 +77,35 @@ func (q *Queries) ReplaceSealed(ctx context.Context, fresh []byte, purpose strin
 }
 
 const ReplaceSeals = `-- name: ReplaceSeals :execrows
-update cambio.leases l set sealed = b.fresh
+update cambio.leases l set sealed = coalesce(b.fresh, l.sealed), origin = coalesce(b.fresh_origin, l.origin)
 from (
 	select
 		unnest($1::text[]) as tenant, unnest($2::uuid[]) as id,
-		unnest($3::bytea[]) as old, unnest($4::bytea[]) as fresh
+		unnest($3::bytea[]) as old, unnest($4::bytea[]) as fresh,
+		unnest($5::bytea[]) as old_origin, unnest($6::bytea[]) as fresh_origin
 ) b
-where l.tenant = b.tenant and l.id = b.id and l.sealed = b.old
+where l.tenant = b.tenant and l.id = b.id
+	and l.sealed is not distinct from b.old and l.origin is not distinct from b.old_origin
 `
 
-func (q *Queries) ReplaceSeals(ctx context.Context, tenants []string, ids []exchange.ID, olds [][]byte, freshs [][]byte) (int64, error) {
+type ReplaceSealsParams struct {
+	Tenants      []string
+	Ids          []exchange.ID
+	Olds         [][]byte
+	Freshs       [][]byte
+	OldOrigins   [][]byte
+	FreshOrigins [][]byte
+}
+
+// What has nothing fresh stays.
+func (q *Queries) ReplaceSeals(ctx context.Context, arg ReplaceSealsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, ReplaceSeals,
-		tenants,
-		ids,
-		olds,
-		freshs,
+		arg.Tenants,
+		arg.Ids,
+		arg.Olds,
+		arg.Freshs,
+		arg.OldOrigins,
+		arg.FreshOrigins,
 	)
 	if err != nil {
 		return 0, err

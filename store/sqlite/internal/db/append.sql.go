@@ -126,8 +126,8 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) error 
 }
 
 const insertLease = `-- name: InsertLease :exec
-insert into leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 `
 
 type InsertLeaseParams struct {
@@ -143,6 +143,10 @@ type InsertLeaseParams struct {
 	Issued   int64
 	Expires  int64
 	State    int64
+	Actor    sql.NullString
+	Lineage  sql.NullString
+	Latest   sql.NullInt64
+	Origin   []byte
 }
 
 func (q *Queries) InsertLease(ctx context.Context, arg InsertLeaseParams) error {
@@ -159,12 +163,16 @@ func (q *Queries) InsertLease(ctx context.Context, arg InsertLeaseParams) error 
 		arg.Issued,
 		arg.Expires,
 		arg.State,
+		arg.Actor,
+		arg.Lineage,
+		arg.Latest,
+		arg.Origin,
 	)
 	return err
 }
 
 const lease = `-- name: Lease :one
-select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state
+select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
 from leases where tenant = ? and id = ?
 `
 
@@ -189,6 +197,10 @@ func (q *Queries) Lease(ctx context.Context, arg LeaseParams) (Lease, error) {
 		&i.Issued,
 		&i.Expires,
 		&i.State,
+		&i.Actor,
+		&i.Lineage,
+		&i.Latest,
+		&i.Origin,
 	)
 	return i, err
 }

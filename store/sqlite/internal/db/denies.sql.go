@@ -108,6 +108,7 @@ func (q *Queries) ListDenies(ctx context.Context, arg ListDeniesParams) ([]ListD
 
 const outstanding = `-- name: Outstanding :many
 select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+  l.actor, l.lineage, l.latest, l.origin,
   coalesce(e.record, '') as record
 from leases l
 left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type between 2 and 5
@@ -142,6 +143,10 @@ type OutstandingRow struct {
 	Issued   int64
 	Expires  int64
 	State    int64
+	Actor    sql.NullString
+	Lineage  sql.NullString
+	Latest   sql.NullInt64
+	Origin   []byte
 	Record   string
 }
 
@@ -176,6 +181,10 @@ func (q *Queries) Outstanding(ctx context.Context, arg OutstandingParams) ([]Out
 			&i.Issued,
 			&i.Expires,
 			&i.State,
+			&i.Actor,
+			&i.Lineage,
+			&i.Latest,
+			&i.Origin,
 			&i.Record,
 		); err != nil {
 			return nil, err

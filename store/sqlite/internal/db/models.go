@@ -4,6 +4,10 @@
 
 package db
 
+import (
+	"database/sql"
+)
+
 type Lease struct {
 	Tenant   string
 	ID       []byte
@@ -17,4 +21,8 @@ type Lease struct {
 	Issued   int64
 	Expires  int64
 	State    int64
+	Actor    sql.NullString
+	Lineage  sql.NullString
+	Latest   sql.NullInt64
+	Origin   []byte
 }

@@ -10,9 +10,10 @@ import (
 )
 
 const listSealed = `-- name: ListSealed :many
-select tenant, id, sealed from leases
-where (tenant, id) > (cast(?1 as text), cast(?2 as blob)) and length(sealed) > 0
-  and substr(sealed, 1, length(cast(?3 as blob))) <> cast(?3 as blob)
+select tenant, id, sealed, origin from leases
+where (tenant, id) > (cast(?1 as text), cast(?2 as blob)) and (
+  length(sealed) > 0 and substr(sealed, 1, length(cast(?3 as blob))) <> cast(?3 as blob)
+  or length(origin) > 0 and substr(origin, 1, length(cast(?3 as blob))) <> cast(?3 as blob))
 order by tenant, id limit ?4
 `
 
@@ -27,9 +28,11 @@ type ListSealedRow struct {
 	Tenant string
 	ID     []byte
 	Sealed []byte
+	Origin []byte
 }
 
-// Leases by their key, after the one named, whose sealed part begins otherwise.
+// Leases by their key, after the one named, something sealed of which begins
+// otherwise.
 func (q *Queries) ListSealed(ctx context.Context, arg ListSealedParams) ([]ListSealedRow, error) {
 	rows, err := q.query(ctx, q.listSealedStmt, listSealed,
 		arg.Tenant,
@@ -44,7 +47,12 @@ func (q *Queries) ListSealed(ctx context.Context, arg ListSealedParams) ([]ListS
 	var items []ListSealedRow
 	for rows.Next() {
 		var i ListSealedRow
-		if err := rows.Scan(&i.Tenant, &i.ID, &i.Sealed); err != nil {
+		if err := rows.Scan(
+			&i.Tenant,
+			&i.ID,
+			&i.Sealed,
+			&i.Origin,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -59,22 +67,28 @@ func (q *Queries) ListSealed(ctx context.Context, arg ListSealedParams) ([]ListS
 }
 
 const replaceSeal = `-- name: ReplaceSeal :execrows
-update leases set sealed = ?1 where tenant = ?2 and id = ?3 and sealed = ?4
+update leases set sealed = coalesce(?1, sealed), origin = coalesce(?2, origin)
+where tenant = ?3 and id = ?4 and sealed is ?5 and origin is ?6
 `
 
 type ReplaceSealParams struct {
-	Fresh  []byte
-	Tenant string
-	ID     []byte
-	Old    []byte
+	Fresh       []byte
+	FreshOrigin []byte
+	Tenant      string
+	ID          []byte
+	Old         []byte
+	OldOrigin   []byte
 }
 
+// What has nothing fresh stays.
 func (q *Queries) ReplaceSeal(ctx context.Context, arg ReplaceSealParams) (int64, error) {
 	result, err := q.exec(ctx, q.replaceSealStmt, replaceSeal,
 		arg.Fresh,
+		arg.FreshOrigin,
 		arg.Tenant,
 		arg.ID,
 		arg.Old,
+		arg.OldOrigin,
 	)
 	if err != nil {
 		return 0, err
