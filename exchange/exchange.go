@@ -148,7 +148,12 @@ func (x *run) verify(ctx context.Context) error {
 		x.once = x.request.ClientOnce
 	}
 	clientless := x.subject.Clientless == ClientlessYes
-	if !x.request.ActorToken.IsZero() {
+	switch {
+	case x.subject.Own != nil:
+		if err := x.present(); err != nil {
+			return err
+		}
+	case !x.request.ActorToken.IsZero():
 		actor, err := x.verifyActor(ctx)
 		if err != nil {
 			return err
@@ -160,19 +165,18 @@ func (x *run) verify(ctx context.Context) error {
 		return Fault(KindInvalidClient, "this token may be exchanged only by an authenticated client, or by a client its trust names", nil)
 	}
 	if may := x.subject.MayAct; may != nil && (len(x.actors) == 0 || !may.Names(x.actors[0])) {
-		return Fault(KindInvalidActor, "the subject token's may_act names another actor: send that actor's token as actor_token", nil)
+		return Fault(KindInvalidActor, "the subject token's may_act names another actor: let that one act, by its own token as actor_token", nil)
 	}
-	if len(x.actors)+len(x.subject.Asserted) > 1 {
-		return Fault(KindInvalidActor, "the delegation chain is too deep: one actor at most", nil)
-	}
-	return nil
+	return CheckChain(x.actors, x.subject.Asserted)
 }
 
-// verifySubject is the subject token's subject, or the client that asks for
-// itself.
+// verifySubject is the subject token's subject, whoever issued it, or the client
+// that asks for itself.
 func (x *run) verifySubject(ctx context.Context) (Subject, error) {
 	self := x.request.Self
 	switch {
+	case self == nil && x.Own != nil && x.Own.Ours(x.request.SubjectToken):
+		return x.verifyOwn(ctx)
 	case self == nil:
 		return x.Verifier.Verify(ctx, x.request.SubjectToken, x.started)
 	case x.request.Client == "" || !x.request.SubjectToken.IsZero():
@@ -204,10 +208,7 @@ func (x *run) verifyActor(ctx context.Context) (Actor, error) {
 		}
 		x.once = s.Once
 	}
-	return Actor{
-		Name: s.Name, Trust: s.Trust, Attributes: s.Attributes, Issuer: s.Issuer, ID: s.ID,
-		Proven: true, Expires: s.Expires, TrustHash: s.TrustHash,
-	}, nil
+	return actorOf(&s), nil
 }
 
 // turnAway ends an exchange that came to no decision. What verified nothing leaves
@@ -355,7 +356,7 @@ func (x *run) grant() Grant {
 	now := x.question.Now
 	return Grant{
 		Exchange: x.id, Tenant: x.subject.Tenant, Target: x.decision.Target, Subject: x.subject,
-		Actors: append(append([]Actor(nil), x.actors...), x.subject.Asserted...),
+		Actors: x.chain(),
 		Client: x.request.Client, Scopes: x.decision.Scopes, Type: x.request.RequestedType,
 		PublicKey: x.request.PublicKey, Passthrough: x.request.PassthroughToken,
 		Rule: x.decision.Rule, RuleHash: x.decision.RuleHash, Revision: x.decision.Revision,

@@ -20,8 +20,9 @@ type OwnTokens interface {
 	// Ours reports whether a token names our issuer. It is believed in nothing else.
 	Ours(t Token) bool
 	// Verify returns the subject that the token was issued for, Subject.Own with it,
-	// where the token and all it descends from stand unrevoked. Errors are as those
-	// of Verifier.
+	// where the token and all it descends from stand unrevoked; the Actors of its
+	// Origin are then those that are Asserted. Errors are as those of Verifier; the
+	// advice of KindInvalidSubject is not passed on.
 	Verify(ctx context.Context, t Token, now time.Time) (Subject, error)
 }
 

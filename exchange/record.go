@@ -42,6 +42,11 @@ func (x *run) event(t EventType, c Credential, reason error) (Event, error) {
 	if len(record.Actors) > 0 {
 		record.Actor = record.Actors[0]
 	}
+	if own := x.subject.Own; own != nil {
+		for _, lease := range own.Lineage {
+			record.Lineage = append(record.Lineage, lease.String())
+		}
+	}
 	if d.Target != nil {
 		record.Target, record.Provider = d.Target.Name, d.Target.Provider
 	}
@@ -124,6 +129,13 @@ func (x *run) lease(c Credential) (*Lease, error) {
 		ID: c.Lease, Tenant: x.subject.Tenant, Exchange: x.id, Target: x.decision.Target.Name,
 		Provider: x.decision.Target.Provider, Subject: x.subject.Name, Rule: x.decision.Rule,
 		Handle: c.Handle, Issued: c.Issued, Expires: c.Expires, State: LeaseActive,
+		Latest: c.Issued.Add(x.decision.Lifetime),
+	}
+	if len(x.actors) > 0 {
+		l.Actor = x.actors[0].Name
+	}
+	if own := x.subject.Own; own != nil {
+		l.Lineage = own.Lineage
 	}
 	if !c.RevokeWith.IsZero() {
 		sealed, err := x.Sealer.Seal("lease", c.Lease.String(), []byte(c.RevokeWith.Reveal()))
@@ -131,6 +143,13 @@ func (x *run) lease(c Credential) (*Lease, error) {
 			return nil, err
 		}
 		l.Sealed = sealed
+	}
+	if t := x.decision.Target; t.Returns && t.Own {
+		sealed, err := x.Sealer.SealOrigin(l.ID, x.origin())
+		if err != nil {
+			return nil, err
+		}
+		l.Origin = sealed
 	}
 	return l, nil
 }

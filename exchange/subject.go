@@ -39,10 +39,17 @@ type Subject struct {
 	Clientless Clientless
 
 	// Asserted is the `act` chain that the issuer put into the token, outermost
-	// first. It is kept and shown and satisfies no rule (S15).
+	// first; in a token of ours, those who acted before. It is kept and shown, denies
+	// look at it, and it satisfies no rule (S15).
 	Asserted []Actor
 	// MayAct, when set, names the only actor that may act (RFC 8693 §4.4).
 	MayAct *MayAct
+
+	// Bounded says that nothing beyond the scopes in Bound may come of the token:
+	// those of a token of ours, or of an identity assertion grant. What another
+	// issuer put into its `scope` is about that issuer's resources and bounds nothing.
+	Bounded bool
+	Bound   []string
 
 	// Once, when set, burns with the first durable write of the exchange (S13).
 	Once *Once
@@ -89,8 +96,8 @@ type Actor struct {
 	Attributes Attributes
 	Issuer     string
 	ID         string
-	Proven     bool   // by a token in this request
-	AssertedBy string // the trust whose issuer asserted it, when not proven
+	Proven     bool   // by a token or a client's proof in this request
+	AssertedBy string // the trust whose issuer asserted it, or SelfTrust, when not proven
 	Expires    time.Time
 	TrustHash  [32]byte
 }

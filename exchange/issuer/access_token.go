@@ -108,14 +108,15 @@ func checkLife(issued, expires, now time.Time, longest time.Duration) error {
 }
 
 // actorClaim nests the chain, outermost first. Names are this issuer's, so `iss`
-// is this issuer: an actor that was only asserted says so in its name, with who
-// asserted it (S15), and cannot be taken for one that was proven.
+// is this issuer: an actor that another issuer asserted says so in its name, with
+// who asserted it (S15), and cannot be taken for one that was proven here, in this
+// exchange or in an earlier one.
 func (i *Issuer) actorClaim(actors []exchange.Actor) *actorPart {
 	var chain *actorPart
 	for n := len(actors) - 1; n >= 0; n-- {
 		a := actors[n]
 		name := a.Name
-		if !a.Proven {
+		if !a.Proven && a.AssertedBy != exchange.SelfTrust {
 			name = exchange.CanonicalName("asserted", a.AssertedBy, a.Issuer, a.Name)
 		}
 		chain = &actorPart{Issuer: i.url, Subject: name, Actor: chain}

@@ -60,6 +60,7 @@ func KeyOf(g *exchange.Grant) Key {
 		w.text(a.AssertedBy)
 		w.attributes(a.Attributes)
 	}
+	w.lineage(g.Subject.Own) // who revokes a token revokes what came of it, and nothing else
 	w.text(g.Client)
 	w.flag(g.Scopes == nil)
 	w.texts(sorted(g.Scopes))
@@ -117,6 +118,17 @@ func (w *keyWriter) texts(list []string) {
 	w.number(len(list))
 	for _, s := range list {
 		w.text(s)
+	}
+}
+
+func (w *keyWriter) lineage(own *exchange.Own) {
+	if own == nil {
+		w.number(0)
+		return
+	}
+	w.number(len(own.Lineage))
+	for _, lease := range own.Lineage {
+		w.bytes(lease[:])
 	}
 }
 

@@ -23,13 +23,14 @@ var apart = map[string]string{
 	"Grant.Lifetime": "checked at each hit", "Grant.NotAfter": "checked at each hit",
 	"Grant.Stopped":   "asked at each hit",
 	"Target.Facts":    "part of the settings, whose hash counts",
-	"Target.Settings": "their hash counts",
+	"Target.Settings": "their hash counts", "Target.Returns": "part of the target's hash",
 
 	// Of the one token that was presented, and of what it may do here.
 	"Subject.Record": "for the ledger", "Subject.Issued": "the token's", "Subject.Expires": "a cap", "Subject.JTI": "the token's",
 	"Subject.KeyID": "the token's", "Subject.Audience": "the token's", "Subject.Fingerprint": "the token's",
 	"Subject.Clientless": "decided before", "Subject.Asserted": "in Grant.Actors", "Subject.MayAct": "decided before",
-	"Subject.Once": "burns in the ledger", "Actor.Expires": "a cap",
+	"Subject.Once": "burns in the ledger", "Subject.Bounded": "decided before", "Subject.Bound": "decided before",
+	"Subject.Assertion": "decided before", "Actor.Expires": "a cap",
 }
 
 // TestS23EveryMemberCounts changes each member of a grant alone.
@@ -87,6 +88,10 @@ func change(t *testing.T, name string, v reflect.Value) {
 		x.Hash = "other"
 	case **exchange.MayAct:
 		*x = &exchange.MayAct{ID: "x"}
+	case **exchange.Own:
+		*x = &exchange.Own{Lineage: []exchange.ID{{1}}}
+	case **exchange.IdentityAssertion:
+		*x = &exchange.IdentityAssertion{Resource: "x"}
 	case **exchange.Once:
 		*x = &exchange.Once{Realm: "x"}
 	case *[]string:
