@@ -73,6 +73,18 @@ func (p *Presented) Prove(ctx context.Context, clients Clients, now time.Time) (
 	return client.Proven{}, errWrongClient
 }
 
+// Challenge is WWW-Authenticate beside invalid_client. It names the scheme that the
+// caller tried, as RFC 6749 §5.2 asks; Basic is the one that every client knows.
+func Challenge(authorization string) string {
+	scheme, _, _ := strings.Cut(authorization, " ")
+	for _, known := range [...]string{"Bearer", "DPoP"} {
+		if strings.EqualFold(scheme, known) {
+			return known + ` realm="cambio", error="invalid_client"`
+		}
+	}
+	return `Basic realm="cambio", charset="UTF-8"`
+}
+
 // maxBasic bounds the Authorization header, in bytes.
 const maxBasic = 2048
 

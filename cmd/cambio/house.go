@@ -177,6 +177,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 			return target, target != nil
 		},
 		Meter: h.meters,
+		Gate:  governor.NewGate(governor.GateOptions{Now: time.Now, NotCalled: provider.ErrNotCalled}),
 	})
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
 		Intents: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,
@@ -193,17 +194,20 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 }
 
 func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, sealKey []byte) error {
+	clients := h.authenticator()
+	refused := func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() }
 	h.oauth = oauth.New(oauth.Options{
-		Issuer: h.config.Issuer, Exchanger: bureau, Clients: h.authenticator(), Keys: h.issuer, Logger: h.log, Now: time.Now,
+		Issuer: h.config.Issuer, Exchanger: bureau, Clients: clients, Keys: h.issuer, Logger: h.log, Now: time.Now,
 		MaxBytes: h.config.Limits.RequestBytes, Timeout: h.config.Limits.Timeout,
-		Refused: func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() },
+		Refused: refused,
 	})
 	pageKey, err := hkdf.Key(sha256.New, sealKey, nil, "cambio page tokens v1", 32)
 	if err != nil {
 		return fmt.Errorf("deriving the key of page tokens: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Exchanger: bureau, Log: h.store, Desk: h.desk, Audit: h.store, Fingerprint: sealer.Fingerprint, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
+		Exchanger: bureau, Log: h.store, Desk: h.desk, Audit: h.store, Fingerprint: sealer.Fingerprint,
+		Clients: clients, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
 		Roles: func(s exchange.Subject) []string {
 			if r := h.policies.Revision(); r != nil {
 				return r.Roles(s)
@@ -212,6 +216,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 		},
 		Now: time.Now, Random: rand.Reader, Trusted: h.config.TrustedProxies,
 		RequestBytes: int(h.config.Limits.RequestBytes), Timeout: h.config.Limits.Timeout, Logger: h.log,
+		Refused: refused,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the API: %w", err)

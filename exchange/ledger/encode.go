@@ -97,6 +97,7 @@ func appendRecord(b []byte, r *exchange.Record, lim bounds) []byte {
 	w.text("credential", r.Credential)
 	w.text("handle", r.Handle)
 	w.text("lease", r.Lease)
+	w.list("lineage", r.Lineage)
 	if r.Reused {
 		w.name("reused")
 		w.buf = append(w.buf, "true"...)

@@ -24,6 +24,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	cambiov1 "github.com/cambio-sts/cambio/proto/cambio/v1"
+	"github.com/cambio-sts/cambio/server"
 )
 
 // Exchanger is the pipeline; *exchange.Bureau is one.
@@ -54,6 +55,8 @@ type Options struct {
 	Fingerprint func(exchange.Secret) string
 	// Desk is where operators stop things.
 	Desk Desk
+	// Clients proves registered clients; nil: none is registered.
+	Clients server.Clients
 	// Verifier proves the bearer tokens of auditors and operators.
 	Verifier exchange.Verifier
 	// Roles gives the roles that the policy of this moment grants a subject.
@@ -75,6 +78,9 @@ type Options struct {
 	// it: calls are held open long enough for it. Zero: exchange.DefaultTimeout.
 	Timeout time.Duration
 	Logger  *slog.Logger // nil: slog.Default
+	// Refused counts exchanges that were refused before they began: nobody else sees
+	// them (S32). nil: nobody counts.
+	Refused func(exchange.Kind)
 }
 
 // defaultRequestBytes is the greatest request where Options say nothing.
@@ -117,6 +123,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Refused == nil {
+		o.Refused = func(exchange.Kind) {}
 	}
 	if o.TailEvery == 0 {
 		o.TailEvery = defaultTailEvery

@@ -66,7 +66,7 @@ func TestGetExchangeShowsAllOfIt(t *testing.T) {
 		Target: "ta", Provider: "p", Door: "oauth", GrantType: "g", TokenType: "tt", AskedTargets: []string{"ta"},
 		AskedScopes: []string{"x"}, Scopes: []string{"y"}, AskedLifetime: 60, Lifetime: 50, Expires: exchange.FormatTime(noon.Add(time.Hour)),
 		Excess: 7, Rule: "r", Revision: "rev", Epoch: 3, Reason: "why", ErrorKind: "unavailable", Explanation: "rule r, predicate p",
-		Credential: "fp", Handle: "h", Lease: "l", Reused: true, ClientIP: "10.0.0.1", UserAgent: "ua", TraceID: "tr", TokenID: "j",
+		Credential: "fp", Handle: "h", Lease: "l", Lineage: []string{"m", "n"}, Reused: true, ClientIP: "10.0.0.1", UserAgent: "ua", TraceID: "tr", TokenID: "j",
 		KeyID: "k", Claims: exchange.Attributes{"groups": {"g1", "g2"}}, Durations: &exchange.Durations{Verify: 1, Decide: 2, Intend: 3, Vend: 4_000_000},
 	}
 	for i, v := 0, reflect.ValueOf(record); i < v.NumField(); i++ { // none is forgotten here
@@ -88,7 +88,7 @@ func TestGetExchangeShowsAllOfIt(t *testing.T) {
 		Target: "ta", Provider: "p", Door: "oauth", GrantType: "g", TokenType: "tt", AskedTargets: []string{"ta"},
 		AskedScopes: []string{"x"}, Scopes: []string{"y"}, AskedLifetime: &durationpb.Duration{Seconds: 60}, Lifetime: &durationpb.Duration{Seconds: 50},
 		ExpireTime: timestamppb.New(noon.Add(time.Hour)), Excess: &durationpb.Duration{Seconds: 7}, Rule: "r", Revision: "rev", Epoch: 3, Reason: "why",
-		ErrorKind: "unavailable", Explanation: "rule r, predicate p", Credential: "fp", Handle: "h", Lease: "l", Reused: true,
+		ErrorKind: "unavailable", Explanation: "rule r, predicate p", Credential: "fp", Handle: "h", Lease: "l", Lineage: []string{"m", "n"}, Reused: true,
 		ClientIp: "10.0.0.1", UserAgent: "ua", TraceId: "tr", TokenId: "j", KeyId: "k",
 		Claims:    map[string]*cambiov1.ClaimValues{"groups": {Values: []string{"g1", "g2"}}},
 		Durations: &cambiov1.StepDurations{Verify: micro(1), Decide: micro(2), Intend: micro(3), Vend: &durationpb.Duration{Seconds: 4}},

@@ -15,6 +15,7 @@ import (
 // A wrong credential is a refusal, on every method and by both faces; so is one
 // where none is taken.
 func TestS17WrongCredentialIsNeverAnonymous(t *testing.T) {
+	const noBearer = "takes no bearer token"
 	h := open(t)
 	fill(t, h)
 	cases := map[string]struct {
@@ -22,21 +23,22 @@ func TestS17WrongCredentialIsNeverAnonymous(t *testing.T) {
 		code          codes.Code
 		status        int
 		oauth         string
-		invalid       bool // WWW-Authenticate says invalid_token
+		invalid       bool   // WWW-Authenticate says invalid_token
+		exchange      string // the advice of an exchange
 	}{
-		"none":              {nil, codes.Unauthenticated, 401, "invalid_token", false},
-		"empty":             {[]string{""}, codes.Unauthenticated, 401, "invalid_token", true},
-		"basic":             {[]string{"Basic YTpi"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"no token":          {[]string{"Bearer"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"two spaces":        {[]string{"Bearer  " + auditor}, codes.Unauthenticated, 401, "invalid_token", true},
-		"two tokens":        {[]string{"Bearer " + auditor + " " + auditor}, codes.Unauthenticated, 401, "invalid_token", true},
-		"two headers":       {[]string{"Bearer " + auditor, "Bearer " + auditor}, codes.Unauthenticated, 401, "invalid_token", true},
-		"good and bad":      {[]string{"Bearer " + auditor, "Bearer wrong"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"unknown":           {[]string{"Bearer wrong"}, codes.Unauthenticated, 401, "invalid_token", true},
-		"of another client": {[]string{"Bearer " + replayed}, codes.Unauthenticated, 401, "invalid_token", true},
-		"single-use":        {[]string{"Bearer " + burning}, codes.Unauthenticated, 401, "invalid_token", true},
-		"no role":           {[]string{"Bearer " + nobody}, codes.PermissionDenied, 403, "access_denied", false},
-		"delegated":         {[]string{"Bearer " + delegated}, codes.PermissionDenied, 403, "access_denied", false},
+		"none":              {nil, codes.Unauthenticated, 401, "invalid_token", false, ""},
+		"empty":             {[]string{""}, codes.Unauthenticated, 401, "invalid_token", true, "client authentication failed"},
+		"basic":             {[]string{"Basic YTpi"}, codes.Unauthenticated, 401, "invalid_token", true, "client authentication failed"},
+		"no token":          {[]string{"Bearer"}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"two spaces":        {[]string{"Bearer  " + auditor}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"two tokens":        {[]string{"Bearer " + auditor + " " + auditor}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"two headers":       {[]string{"Bearer " + auditor, "Bearer " + auditor}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"good and bad":      {[]string{"Bearer " + auditor, "Bearer wrong"}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"unknown":           {[]string{"Bearer wrong"}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"of another client": {[]string{"Bearer " + replayed}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"single-use":        {[]string{"Bearer " + burning}, codes.Unauthenticated, 401, "invalid_token", true, noBearer},
+		"no role":           {[]string{"Bearer " + nobody}, codes.PermissionDenied, 403, "access_denied", false, noBearer},
+		"delegated":         {[]string{"Bearer " + delegated}, codes.PermissionDenied, 403, "access_denied", false, noBearer},
 	}
 	audits := []func(context.Context) error{
 		func(ctx context.Context) error {
@@ -72,15 +74,15 @@ func TestS17WrongCredentialIsNeverAnonymous(t *testing.T) {
 			if c.authorization == nil {
 				return
 			}
-			// The exchange takes no Authorization; a good one is refused as well, so
-			// that nobody believes it counted.
+			// The exchange takes no bearer token; a good one is refused as well, so that
+			// nobody believes it counted.
 			if _, err := h.exchange.Exchange(ctx, goodRequest()); status.Code(err) != codes.Unauthenticated {
 				t.Errorf("exchange: got %v", err)
 			}
-			h.send(t, "POST", "/v1/exchanges", goodBody, headers...).want(t, 401, "invalid_client", "takes no Authorization")
+			h.send(t, "POST", "/v1/exchanges", goodBody, headers...).want(t, 401, "invalid_client", c.exchange)
 		})
 	}
-	h.send(t, "POST", "/v1/exchanges", goodBody, "Authorization", "Bearer \x80").want(t, 401, "invalid_client", "takes no Authorization")
+	h.send(t, "POST", "/v1/exchanges", goodBody, "Authorization", "Bearer \x80").want(t, 401, "invalid_client", noBearer)
 	h.send(t, "GET", "/v1/exchanges", "", "Authorization", "Bearer \x80").want(t, 401, "invalid_token", "")
 	if h.bureau.count() != 0 || len(h.book.notes) != 0 || h.book.reads != 0 {
 		t.Error("something was done for them")

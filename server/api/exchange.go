@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cambio-sts/cambio/exchange"
 	cambiov1 "github.com/cambio-sts/cambio/proto/cambio/v1"
 	"github.com/cambio-sts/cambio/server"
 )
@@ -17,8 +18,9 @@ type exchangeService struct {
 
 // Exchange is the pipeline's, typed.
 func (s exchangeService) Exchange(ctx context.Context, in *cambiov1.ExchangeRequest) (*cambiov1.ExchangeResponse, error) {
-	request, err := exchangeRequest(ctx, in)
+	request, err := s.exchangeRequest(ctx, in)
 	if err != nil {
+		s.o.Refused(exchange.KindOf(err))
 		return nil, err
 	}
 	receipt, err := s.o.Exchanger.Exchange(ctx, request)

@@ -33,7 +33,7 @@ func recordOf(row ledger.Exchange, tenant string) (*cambiov1.Exchange, error) {
 		Door: r.Door, GrantType: r.GrantType, TokenType: r.TokenType,
 		AskedTargets: r.AskedTargets, AskedScopes: r.AskedScopes, Scopes: r.Scopes,
 		AskedLifetime: seconds(r.AskedLifetime), Lifetime: seconds(r.Lifetime), Excess: seconds(r.Excess),
-		Credential: r.Credential, Handle: r.Handle, Lease: r.Lease, Reused: r.Reused,
+		Credential: r.Credential, Handle: r.Handle, Lease: r.Lease, Lineage: r.Lineage, Reused: r.Reused,
 		ClientIp: r.ClientIP, UserAgent: r.UserAgent, TraceId: r.TraceID, TokenId: r.TokenID, KeyId: r.KeyID,
 		Claims: claimsOf(r.Claims), Durations: durationsOf(r.Durations),
 	}

@@ -8,13 +8,19 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/client"
 	cambiov1 "github.com/cambio-sts/cambio/proto/cambio/v1"
 	"github.com/cambio-sts/cambio/server"
 )
 
-// exchangeRequest makes an exchange.Request of the message.
-func exchangeRequest(ctx context.Context, in *cambiov1.ExchangeRequest) (exchange.Request, error) {
+// exchangeRequest makes an exchange.Request of the message, in the order of the
+// token endpoint: what can be read, the client, what is asked for.
+func (s *Server) exchangeRequest(ctx context.Context, in *cambiov1.ExchangeRequest) (exchange.Request, error) {
 	if err := checkText(in); err != nil {
+		return exchange.Request{}, err
+	}
+	proven, err := s.client(ctx, in)
+	if err != nil {
 		return exchange.Request{}, err
 	}
 	out := requestOf(ctx)
@@ -28,7 +34,28 @@ func exchangeRequest(ctx context.Context, in *cambiov1.ExchangeRequest) (exchang
 	if err := asked.Read(&out); err != nil {
 		return exchange.Request{}, err
 	}
+	if err := server.UseClient(&proven, &out); err != nil {
+		return exchange.Request{}, err
+	}
 	return out, nil
+}
+
+// client proves the registered client that a call presents; zero: it presents none.
+func (s *Server) client(ctx context.Context, in *cambiov1.ExchangeRequest) (client.Proven, error) {
+	presented := server.Presented{
+		Authorization: callerOf(ctx).authorization, ID: in.GetClientId(), Secret: in.GetClientSecret(),
+		Assertion: in.GetClientAssertion(), AssertionType: in.GetClientAssertionType(),
+	}
+	if !presented.Any() {
+		return client.Proven{}, nil
+	}
+	for _, header := range presented.Authorization {
+		if scheme, _, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "bearer") {
+			return client.Proven{}, exchange.Fault(exchange.KindInvalidClient,
+				"this method takes no bearer token: the tokens go into the request, and Authorization is Basic of a registered client or left out", nil)
+		}
+	}
+	return presented.Prove(ctx, s.o.Clients, s.o.Now())
 }
 
 // checkText refuses control characters in any text. (That it is UTF-8, protobuf and

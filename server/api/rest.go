@@ -117,7 +117,7 @@ func (f *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := f.arrive(r, "rest")
 	inner, err := f.prepare(w, r.WithContext(ctx))
 	if err != nil {
-		writeFailure(w, failureOf(err))
+		writeFailure(w, r, failureOf(err))
 		return
 	}
 	if inner.URL.Path == tailPath {
@@ -208,22 +208,22 @@ func newGateway() *runtime.ServeMux {
 		runtime.WithMetadata(func(context.Context, *http.Request) metadata.MD { return nil }),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
-		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 			var routing *runtime.HTTPStatusError
 			if errors.As(err, &routing) { // a path with a broken escape
-				writeFailure(w, failureOf(server.Invalid("the path is not well-formed")))
+				writeFailure(w, r, failureOf(server.Invalid("the path is not well-formed")))
 				return
 			}
-			writeFailure(w, failureOfStatus(status.Convert(err)))
+			writeFailure(w, r, failureOfStatus(status.Convert(err)))
 		}),
-		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, code int) {
+		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
 			switch code {
 			case http.StatusMethodNotAllowed:
-				writeFailure(w, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes another method", nil)))
+				writeFailure(w, r, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes another method", nil)))
 			case http.StatusBadRequest:
-				writeFailure(w, failureOf(server.Invalid("the path is not well-formed")))
+				writeFailure(w, r, failureOf(server.Invalid("the path is not well-formed")))
 			default:
-				writeFailure(w, failureOf(exchange.Fault(exchange.KindNotFound, "there is nothing at this path", nil)))
+				writeFailure(w, r, failureOf(exchange.Fault(exchange.KindNotFound, "there is nothing at this path", nil)))
 			}
 		}),
 	)
@@ -245,14 +245,20 @@ func (f failure) body() []byte {
 
 // writeFailure is the one writer of REST errors: the members and the statuses of
 // the token endpoint.
-func writeFailure(w http.ResponseWriter, f failure) {
+func writeFailure(w http.ResponseWriter, r *http.Request, f failure) {
 	row := server.RowOf(f.kind)
 	h := w.Header()
-	if row.HTTP == http.StatusUnauthorized { // RFC 9110 §15.5.2; the attribute is RFC 6750 §3.1's
-		h.Set("WWW-Authenticate", `Bearer realm="cambio"`)
-		if f.kind == exchange.KindUnauthenticated && f.advice != errNoBearer.Advice {
-			h.Set("WWW-Authenticate", `Bearer realm="cambio", error="invalid_token"`)
+	switch { // RFC 9110 §15.5.2; the attribute is RFC 6750 §3.1's
+	case f.kind == exchange.KindInvalidClient:
+		tried := ""
+		if c := callerOf(r.Context()); c != nil && len(c.authorization) > 0 {
+			tried = c.authorization[0]
 		}
+		h.Set("WWW-Authenticate", server.Challenge(tried))
+	case row.HTTP == http.StatusUnauthorized && f.advice == errNoBearer.Advice:
+		h.Set("WWW-Authenticate", `Bearer realm="cambio"`)
+	case row.HTTP == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="cambio", error="invalid_token"`)
 	}
 	if f.retryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(f.retryAfter.Seconds())), 10))
@@ -266,7 +272,7 @@ func writeFailure(w http.ResponseWriter, f failure) {
 func serveOpenAPI(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		writeFailure(w, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes GET", nil)))
+		writeFailure(w, r, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes GET", nil)))
 		return
 	}
 	w.Header().Set("Cache-Control", "public, max-age=300")

@@ -152,7 +152,7 @@ func (s auditService) tailEnd(ctx context.Context, err error) error {
 // of a tail that has begun is its last line.
 func (f *rest) serveTail(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
-		writeFailure(w, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes another method", nil)))
+		writeFailure(w, r, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes another method", nil)))
 		return
 	}
 	query := r.URL.Query()
@@ -164,7 +164,7 @@ func (f *rest) serveTail(w http.ResponseWriter, r *http.Request) {
 		message, err = stream.Recv()
 	}
 	if err != nil {
-		writeFailure(w, failureOfStatus(status.Convert(err)))
+		writeFailure(w, r, failureOfStatus(status.Convert(err)))
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

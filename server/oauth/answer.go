@@ -64,7 +64,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, e *exchange.Error
 	}
 	header := w.Header()
 	if row.HTTP == http.StatusUnauthorized {
-		header.Set("Www-Authenticate", challenge(r.Header.Get("Authorization")))
+		header.Set("Www-Authenticate", server.Challenge(r.Header.Get("Authorization")))
 	}
 	wait := e.RetryAfter
 	if wait <= 0 && e.Kind == exchange.KindThrottled {
@@ -105,18 +105,6 @@ func failureBody(code, description string, id exchange.ID) []byte {
 		b = append(b, '"')
 	}
 	return append(b, "}\n"...)
-}
-
-// challenge names the scheme that the caller tried, as RFC 6749 §5.2 asks; Basic
-// is the one that every client knows.
-func challenge(authorization string) string {
-	scheme, _, _ := strings.Cut(authorization, " ")
-	for _, known := range [...]string{"Bearer", "DPoP"} {
-		if strings.EqualFold(scheme, known) {
-			return known + ` realm="cambio", error="invalid_client"`
-		}
-	}
-	return `Basic realm="cambio", charset="UTF-8"`
 }
 
 // Header values as the map holds them: shared, never written to.

@@ -827,6 +827,9 @@ type Exchange struct {
 	Handle string `protobuf:"bytes,30,opt,name=handle,proto3" json:"handle,omitempty"`
 	// The lease of the credential.
 	Lease string `protobuf:"bytes,31,opt,name=lease,proto3" json:"lease,omitempty"`
+	// The leases of the tokens of ours that the subject token descends from, oldest
+	// first. Empty: it is of another issuer.
+	Lineage []string `protobuf:"bytes,40,rep,name=lineage,proto3" json:"lineage,omitempty"`
 	// Whether a credential that was out already was handed out again.
 	Reused bool `protobuf:"varint,32,opt,name=reused,proto3" json:"reused,omitempty"`
 	// The address the request came from.
@@ -1092,6 +1095,13 @@ func (x *Exchange) GetLease() string {
 		return x.Lease
 	}
 	return ""
+}
+
+func (x *Exchange) GetLineage() []string {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
 }
 
 func (x *Exchange) GetReused() bool {
@@ -1401,7 +1411,7 @@ const file_cambio_v1_audit_proto_rawDesc = "" +
 	"\bexchange\x18\x01 \x01(\tR\bexchange\"p\n" +
 	"\x13GetExchangeResponse\x12/\n" +
 	"\bexchange\x18\x01 \x01(\v2\x13.cambio.v1.ExchangeR\bexchange\x12(\n" +
-	"\x06events\x18\x02 \x03(\v2\x10.cambio.v1.EventR\x06events\"\xbb\n" +
+	"\x06events\x18\x02 \x03(\v2\x10.cambio.v1.EventR\x06events\"\xd5\n" +
 	"\n" +
 	"\bExchange\x12\x1a\n" +
 	"\bexchange\x18\x01 \x01(\tR\bexchange\x12.\n" +
@@ -1441,7 +1451,8 @@ const file_cambio_v1_audit_proto_rawDesc = "" +
 	"credential\x18\x1d \x01(\tR\n" +
 	"credential\x12\x16\n" +
 	"\x06handle\x18\x1e \x01(\tR\x06handle\x12\x14\n" +
-	"\x05lease\x18\x1f \x01(\tR\x05lease\x12\x16\n" +
+	"\x05lease\x18\x1f \x01(\tR\x05lease\x12\x18\n" +
+	"\alineage\x18( \x03(\tR\alineage\x12\x16\n" +
 	"\x06reused\x18  \x01(\bR\x06reused\x12\x1b\n" +
 	"\tclient_ip\x18! \x01(\tR\bclientIp\x12\x1d\n" +
 	"\n" +

@@ -55,7 +55,7 @@ type ExchangeRequest struct {
 	// What the actor token is. Required with an actor token, refused without one.
 	ActorTokenType string `protobuf:"bytes,4,opt,name=actor_token_type,json=actorTokenType,proto3" json:"actor_token_type,omitempty"`
 	// The names of the target, at most 8; several, here and in `resource`, are good
-	// only where they all name one target.
+	// only where they all name one target. Neither: the client's default resource.
 	Audience []string `protobuf:"bytes,5,rep,name=audience,proto3" json:"audience,omitempty"`
 	// The target by its URI: absolute, without a fragment (RFC 8707 §2). At most 8.
 	Resource []string `protobuf:"bytes,6,rep,name=resource,proto3" json:"resource,omitempty"`
@@ -76,9 +76,19 @@ type ExchangeRequest struct {
 	PassthroughToken string `protobuf:"bytes,11,opt,name=passthrough_token,json=passthroughToken,proto3" json:"passthrough_token,omitempty"`
 	// Why, in the caller's words: kept in the ledger. A rule may require it. At most
 	// 512 bytes.
-	Reason        string `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reason string `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The registered client that asks. Empty: none, or the one that the header or the
+	// assertion names.
+	ClientId string `protobuf:"bytes,13,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// The client's secret (client_secret_post, RFC 6749 §2.3.1).
+	ClientSecret string `protobuf:"bytes,14,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// A JWT that the client signed, or a token of a trust that policy takes for the
+	// client's (RFC 7523 §2.2).
+	ClientAssertion string `protobuf:"bytes,15,opt,name=client_assertion,json=clientAssertion,proto3" json:"client_assertion,omitempty"`
+	// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
+	ClientAssertionType string `protobuf:"bytes,16,opt,name=client_assertion_type,json=clientAssertionType,proto3" json:"client_assertion_type,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ExchangeRequest) Reset() {
@@ -195,6 +205,34 @@ func (x *ExchangeRequest) GetReason() string {
 	return ""
 }
 
+func (x *ExchangeRequest) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetClientAssertion() string {
+	if x != nil {
+		return x.ClientAssertion
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetClientAssertionType() string {
+	if x != nil {
+		return x.ClientAssertionType
+	}
+	return ""
+}
+
 // ExchangeResponse is the credential. In JSON its members are those of the token
 // endpoint's answer (RFC 8693 §2.2.1).
 type ExchangeResponse struct {
@@ -302,7 +340,7 @@ var File_cambio_v1_exchange_proto protoreflect.FileDescriptor
 
 const file_cambio_v1_exchange_proto_rawDesc = "" +
 	"\n" +
-	"\x18cambio/v1/exchange.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\"\xd1\x03\n" +
+	"\x18cambio/v1/exchange.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\"\xfc\x04\n" +
 	"\x0fExchangeRequest\x12(\n" +
 	"\rsubject_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\fsubjectToken\x12,\n" +
 	"\x12subject_token_type\x18\x02 \x01(\tR\x10subjectTokenType\x12$\n" +
@@ -318,7 +356,11 @@ const file_cambio_v1_exchange_proto_rawDesc = "" +
 	"public_key\x18\n" +
 	" \x01(\fR\tpublicKey\x120\n" +
 	"\x11passthrough_token\x18\v \x01(\tB\x03\x80\x01\x01R\x10passthroughToken\x12\x16\n" +
-	"\x06reason\x18\f \x01(\tR\x06reason\"\xf6\x01\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\x12\x1b\n" +
+	"\tclient_id\x18\r \x01(\tR\bclientId\x12(\n" +
+	"\rclient_secret\x18\x0e \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12.\n" +
+	"\x10client_assertion\x18\x0f \x01(\tB\x03\x80\x01\x01R\x0fclientAssertion\x122\n" +
+	"\x15client_assertion_type\x18\x10 \x01(\tR\x13clientAssertionType\"\xf6\x01\n" +
 	"\x10ExchangeResponse\x12&\n" +
 	"\faccess_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12*\n" +
 	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x1d\n" +

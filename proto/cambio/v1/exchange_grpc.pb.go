@@ -46,9 +46,11 @@ type ExchangeServiceClient interface {
 	// Exchange hands out one short-lived credential for one target. The credential
 	// is in the answer only after its event in the ledger is durable.
 	//
-	// No Authorization is taken: the tokens are the request. The call is not
-	// idempotent; each one that succeeds is an exchange of its own, though a
-	// credential that is still good may be handed out again.
+	// A registered client authenticates in one of the token endpoint's ways: by
+	// Authorization: Basic (RFC 6749 §2.3.1) or by the client_ members. A bearer token
+	// is refused there: the tokens are the request. The call is not idempotent; each
+	// one that succeeds is an exchange of its own, though a credential that is still
+	// good may be handed out again.
 	Exchange(ctx context.Context, in *ExchangeRequest, opts ...grpc.CallOption) (*ExchangeResponse, error)
 }
 
@@ -81,9 +83,11 @@ type ExchangeServiceServer interface {
 	// Exchange hands out one short-lived credential for one target. The credential
 	// is in the answer only after its event in the ledger is durable.
 	//
-	// No Authorization is taken: the tokens are the request. The call is not
-	// idempotent; each one that succeeds is an exchange of its own, though a
-	// credential that is still good may be handed out again.
+	// A registered client authenticates in one of the token endpoint's ways: by
+	// Authorization: Basic (RFC 6749 §2.3.1) or by the client_ members. A bearer token
+	// is refused there: the tokens are the request. The call is not idempotent; each
+	// one that succeeds is an exchange of its own, though a credential that is still
+	// good may be handed out again.
 	Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error)
 	mustEmbedUnimplementedExchangeServiceServer()
 }
