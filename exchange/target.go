@@ -24,6 +24,7 @@ type Target struct {
 type Facts struct {
 	Resource   string        // URI by which `resource` selects the target; empty: none
 	Scopes     []string      // everything the target offers; nil: it knows no scopes
+	Method     string        // how the provider is asked, a word for metrics; empty: it has one way
 	Own        bool          // its credentials are access tokens of this issuer
 	MayOutlive bool          // S5
 	Shared     bool          // S23; a fault at load where the credential names its subject

@@ -177,6 +177,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 			return target, target != nil
 		},
 		Meter: h.meters,
+		Gate:  governor.NewGate(governor.GateOptions{Now: time.Now, NotCalled: provider.ErrNotCalled}),
 	})
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
 		Intents: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,

@@ -40,6 +40,9 @@ type meters struct {
 	reviews     *prometheus.CounterVec
 	sharedKeys  *prometheus.CounterVec
 	reservings  *prometheus.CounterVec
+	refreshes   *prometheus.CounterVec
+	ages        *prometheus.HistogramVec
+	vends       *prometheus.HistogramVec
 	reaped      *prometheus.CounterVec
 	reapFaults  prometheus.Counter
 	policyLoads prometheus.Counter
@@ -80,6 +83,9 @@ func newMeters(log *slog.Logger) *meters {
 	m.reviews = counter("token_reviews_total", "Kubernetes TokenReviews.", "trust", "result")
 	m.sharedKeys = counter("shared_keys_total", "Findings that two trusts of one issuer hold one key, so that neither is used.", "trust")
 	m.reservings = counter("vendings_total", "Grants by how they are served; waited: behind another's flight.", "provider", "mode", "waited")
+	m.refreshes = counter("credential_refresh_total", "Calls of providers for a credential, by the kind of failure or ok.", "provider", "method", "status")
+	m.ages = histogram("credential_age_seconds", "Age of credentials that served again.", prometheus.ExponentialBuckets(1, 3, 10), "provider", "method")
+	m.vends = histogram("vend_duration_seconds", "Duration of calls of providers.", latency, "provider")
 	m.reaped = counter("intents_reaped_total", "Intents without an outcome that ended as unknown.", "provider", "revoked")
 	m.reapFaults = counter("reaper_faults_total", "Rounds of the reaper that could not finish.").WithLabelValues()
 	m.policyLoads = counter("policy_loads_total", "Policy revisions put in force by this process.").WithLabelValues()
@@ -166,6 +172,21 @@ func (m *meters) Refused() { m.queueFull.Inc() }
 func (m *meters) Reserved(provider string, mode exchange.Mode, waited bool) {
 	name := map[exchange.Mode]string{exchange.ModeHit: "hit", exchange.ModeLocal: "local", exchange.ModeUpstream: "upstream"}[mode]
 	m.reservings.WithLabelValues(provider, name, strconv.FormatBool(waited)).Inc()
+}
+
+// Vended implements provider.Meter.
+func (m *meters) Vended(provider, method string, took time.Duration, err error) {
+	status := "ok"
+	if err != nil {
+		status = exchange.KindOf(err).String()
+	}
+	m.refreshes.WithLabelValues(provider, method, status).Inc()
+	m.vends.WithLabelValues(provider).Observe(took.Seconds())
+}
+
+// Served implements provider.Meter.
+func (m *meters) Served(provider, method string, age time.Duration) {
+	m.ages.WithLabelValues(provider, method).Observe(age.Seconds())
 }
 
 // Reaped implements lease.Meter.

@@ -32,42 +32,58 @@ type shard struct {
 type entry struct {
 	key        Key
 	credential exchange.Credential
+	renewAt    time.Time // from then on somebody should get the next one
 	bytes      int
 }
+
+// grade says how good a cached credential is for a grant.
+type grade uint8
+
+const (
+	gradeNone  grade = iota // there is none, or it must not serve this grant
+	gradeLast               // it lives, and has too little life left: for when there is no other
+	gradeAging              // it serves, and it is time for the next one
+	gradeGood
+)
 
 func newShard(limit int) *shard {
 	return &shard{entries: map[Key]*list.Element{}, order: list.New(), limit: limit, flights: map[Key]*flight{}}
 }
 
-// get finds a credential that serves the grant. The caller holds the lock.
-func (s *shard) get(k Key, g *exchange.Grant, now time.Time) (exchange.Credential, bool) {
+// get finds a credential for the grant, and says how good it is. The caller holds the
+// lock.
+func (s *shard) get(k Key, g *exchange.Grant, now time.Time) (exchange.Credential, grade) {
 	element, ok := s.entries[k]
 	if !ok {
-		return exchange.Credential{}, false
+		return exchange.Credential{}, gradeNone
 	}
-	c := element.Value.(*entry).credential
-	if !c.Expires.After(now) {
+	e := element.Value.(*entry)
+	c := e.credential
+	if !c.Expires.After(now) || g.Stopped != nil && g.Stopped(c.Value) {
 		s.remove(element)
-		return exchange.Credential{}, false
+		return exchange.Credential{}, gradeNone
 	}
-	if g.Stopped != nil && g.Stopped(c.Value) {
-		s.remove(element)
-		return exchange.Credential{}, false
-	}
-	if !withinCaps(&c, g) || c.Expires.Sub(now) < needed(&c, g) {
-		return exchange.Credential{}, false
+	if !withinCaps(&c, g) {
+		return exchange.Credential{}, gradeNone
 	}
 	s.order.MoveToFront(element)
-	return c, true
+	switch {
+	case c.Expires.Sub(now) < needed(&c, g):
+		return c, gradeLast
+	case !now.Before(e.renewAt):
+		return c, gradeAging
+	default:
+		return c, gradeGood
+	}
 }
 
 // put keeps the credential, and drops the least recently used beyond the limit.
 // The caller holds the lock.
-func (s *shard) put(k Key, c exchange.Credential) {
+func (s *shard) put(k Key, c exchange.Credential, renewAt time.Time) {
 	if element, ok := s.entries[k]; ok {
 		s.remove(element)
 	}
-	e := &entry{key: k, credential: c, bytes: entryOverhead + len(c.Value.Reveal()) + len(c.Handle)}
+	e := &entry{key: k, credential: c, renewAt: renewAt, bytes: entryOverhead + len(c.Value.Reveal()) + len(c.Handle)}
 	if e.bytes > s.limit {
 		return
 	}
@@ -98,4 +114,12 @@ func needed(c *exchange.Credential, g *exchange.Grant) time.Duration {
 		life = min(life, g.Lifetime)
 	}
 	return max(minLeft, life/5)
+}
+
+// renewal is when the next credential should be had: with three to four tenths of its
+// life left, spread by chance so that what was minted together is not renewed
+// together.
+func renewal(c *exchange.Credential, chance byte) time.Time {
+	life := c.Expires.Sub(c.Issued)
+	return c.Expires.Add(-life*3/10 - life/10*time.Duration(chance)/256)
 }

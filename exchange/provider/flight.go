@@ -105,6 +105,8 @@ type upstreamSlot struct {
 	key      Key
 	flight   *flight
 	vended   bool
+	spare    exchange.Credential // at hand, for when the provider is in trouble; zero: none
+	leave    func(error)         // of the gate
 	minted   exchange.Credential // whatever the driver gave, good or not
 	failure  error
 	released atomic.Bool
@@ -117,11 +119,23 @@ func (s *upstreamSlot) Vend(ctx context.Context) (exchange.Credential, error) {
 		return exchange.Credential{}, errVended
 	}
 	s.vended = true
-	s.minted, s.failure = s.vendor.mint(ctx, s.driver, &s.grant)
-	if s.failure != nil {
+	v, t := s.vendor, s.grant.Target
+	begun := v.deps.Now()
+	s.minted, s.failure = v.mint(ctx, s.driver, &s.grant)
+	s.leave(s.failure)
+	if v.meter != nil {
+		v.meter.Vended(t.Provider, t.Method, v.deps.Now().Sub(begun), s.failure)
+	}
+	switch {
+	case s.failure == nil:
+		return s.minted, nil
+	case inTrouble(s.failure) && v.usable(&s.spare, &s.grant):
+		c := s.spare
+		c.Minted = false
+		return c, nil
+	default:
 		return exchange.Credential{}, s.failure
 	}
-	return s.minted, nil
 }
 
 // Release lands the flight: it publishes what is settled, and otherwise lets the
@@ -129,6 +143,9 @@ func (s *upstreamSlot) Vend(ctx context.Context) (exchange.Credential, error) {
 func (s *upstreamSlot) Release(ctx context.Context, _ exchange.Credential, settled bool) error {
 	if s.released.Swap(true) {
 		return errReleased
+	}
+	if !s.vended {
+		s.leave(ErrNotCalled)
 	}
 	switch {
 	case settled && s.failure == nil && !s.minted.Value.IsZero():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ type VendorOptions struct {
 	Target func(tenant, name string) (*exchange.Target, bool)
 	// Meter is told how grants are served; nil: nobody is.
 	Meter Meter
+	// Gate is asked before a provider is; nil: every call may be made.
+	Gate Gate
 	// Timeout bounds one call of a driver; zero: DefaultVendTimeout.
 	Timeout time.Duration
 	// CacheBytes bounds the credential cache; zero: DefaultCacheBytes.
@@ -41,7 +44,27 @@ type VendorOptions struct {
 type Meter interface {
 	// Reserved is told how a grant is served; waited: behind another's flight.
 	Reserved(provider string, mode exchange.Mode, waited bool)
+	// Vended is told of one call of a driver outside; method is Facts.Method.
+	Vended(provider, method string, took time.Duration, err error)
+	// Served is told how old a credential was that served again.
+	Served(provider, method string, age time.Duration)
 }
+
+// Gate sheds calls to a provider in trouble, target by target.
+type Gate interface {
+	// Enter returns leave, to be called once with what became of the call, or with
+	// ErrNotCalled where none was made; or an *exchange.Error of KindThrottled or
+	// KindUnavailable, which says when to come back.
+	Enter(t *exchange.Target) (leave func(error), err error)
+}
+
+// ErrNotCalled tells a Gate that the provider was not called after all.
+var ErrNotCalled = errors.New("the provider was not called")
+
+// open is the Gate of a Vendor that was given none.
+type openGate struct{}
+
+func (openGate) Enter(*exchange.Target) (func(error), error) { return func(error) {}, nil }
 
 // Vendor implements exchange.Vendor over the drivers: it opens them, gives them a
 // deadline, checks what they return, and mints once for any number of callers that
@@ -50,6 +73,7 @@ type Vendor struct {
 	deps    Deps
 	target  func(tenant, name string) (*exchange.Target, bool)
 	meter   Meter
+	gate    Gate
 	timeout time.Duration
 	shards  [shardCount]*shard
 
@@ -72,7 +96,10 @@ func NewVendor(o VendorOptions) *Vendor {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
 	}
-	v := &Vendor{deps: o.Deps, target: o.Target, meter: o.Meter, timeout: o.Timeout}
+	if o.Gate == nil {
+		o.Gate = openGate{}
+	}
+	v := &Vendor{deps: o.Deps, target: o.Target, meter: o.Meter, gate: o.Gate, timeout: o.Timeout}
 	for i := range v.shards {
 		v.shards[i] = newShard(o.CacheBytes / shardCount)
 	}
@@ -82,6 +109,10 @@ func NewVendor(o VendorOptions) *Vendor {
 
 // Reserve finds how the grant will be served, and waits while another exchange
 // mints for the same grant. It mints nothing.
+//
+// A credential that is about to run low is renewed ahead by one caller, while the
+// others go on with the one at hand. Where the provider is in trouble, that one
+// serves until it dies.
 func (v *Vendor) Reserve(ctx context.Context, g exchange.Grant) (exchange.Slot, error) {
 	driver, err := v.open(g.Target)
 	if err != nil {
@@ -97,17 +128,18 @@ func (v *Vendor) Reserve(ctx context.Context, g exchange.Grant) (exchange.Slot, 
 	for {
 		now := v.deps.Now()
 		s.mu.Lock()
-		if c, ok := s.get(key, &g, now); ok {
+		c, grade := s.get(key, &g, now)
+		f := s.flights[key]
+		leads := f == nil || now.After(f.abandoned)
+		if grade == gradeGood || grade == gradeAging && !leads {
 			s.mu.Unlock()
 			return v.hit(&g, c, waited), nil
 		}
-		f := s.flights[key]
-		if f == nil || now.After(f.abandoned) {
+		if leads {
 			f = &flight{done: make(chan struct{}), abandoned: now.Add(abandonedAfter)}
 			s.flights[key] = f
 			s.mu.Unlock()
-			v.count(&g, exchange.ModeUpstream, waited)
-			return &upstreamSlot{vendor: v, driver: driver, grant: g, key: key, flight: f}, nil
+			return v.lead(&upstreamSlot{vendor: v, driver: driver, grant: g, key: key, flight: f, spare: c}, waited)
 		}
 		s.mu.Unlock()
 		waited = true
@@ -118,19 +150,50 @@ func (v *Vendor) Reserve(ctx context.Context, g exchange.Grant) (exchange.Slot, 
 				fmt.Errorf("waiting for another exchange's credential: %w", ctx.Err()))
 		}
 		if f.landed.err != nil {
+			if inTrouble(f.landed.err) && v.usable(&c, &g) {
+				return v.hit(&g, c, true), nil
+			}
 			return nil, f.landed.err
 		}
 		// What was minted a moment ago serves however short it lives, or a
 		// provider of short lives would be asked once by each waiter.
-		if c := f.landed.credential; !c.Value.IsZero() && c.Expires.After(v.deps.Now()) && withinCaps(&c, &g) &&
-			(g.Stopped == nil || !g.Stopped(c.Value)) {
+		if c := f.landed.credential; v.usable(&c, &g) {
 			return v.hit(&g, c, true), nil
 		}
 	}
 }
 
+// lead asks the gate. Where that is shut, the credential at hand serves, if any.
+func (v *Vendor) lead(s *upstreamSlot, waited bool) (exchange.Slot, error) {
+	var err error
+	if s.leave, err = v.gate.Enter(s.grant.Target); err != nil {
+		v.land(s.key, s.flight, landing{err: err})
+		if v.usable(&s.spare, &s.grant) {
+			return v.hit(&s.grant, s.spare, waited), nil
+		}
+		return nil, err
+	}
+	v.count(&s.grant, exchange.ModeUpstream, waited)
+	return s, nil
+}
+
+// usable reports whether a credential at hand may serve the grant, however little
+// life it has left.
+func (v *Vendor) usable(c *exchange.Credential, g *exchange.Grant) bool {
+	return !c.Value.IsZero() && c.Expires.After(v.deps.Now()) && withinCaps(c, g) && (g.Stopped == nil || !g.Stopped(c.Value))
+}
+
+// inTrouble reports whether the provider could not answer, as opposed to saying no.
+func inTrouble(err error) bool {
+	k := exchange.KindOf(err)
+	return k == exchange.KindUnavailable || k == exchange.KindThrottled
+}
+
 func (v *Vendor) hit(g *exchange.Grant, c exchange.Credential, waited bool) exchange.Slot {
 	v.count(g, exchange.ModeHit, waited)
+	if v.meter != nil {
+		v.meter.Served(g.Target.Provider, g.Target.Method, v.deps.Now().Sub(c.Issued))
+	}
 	c.Minted = false
 	return &hitSlot{credential: c}
 }
@@ -144,10 +207,12 @@ func (v *Vendor) count(g *exchange.Grant, m exchange.Mode, waited bool) {
 // land ends a flight and wakes its waiters.
 func (v *Vendor) land(k Key, f *flight, l landing) {
 	s := v.shards[k[0]%shardCount]
+	var chance [1]byte
+	_, _ = io.ReadFull(v.deps.Random, chance[:]) // without it they are renewed a little later
 	s.mu.Lock()
 	f.landed = l
 	if !l.credential.Value.IsZero() {
-		s.put(k, l.credential)
+		s.put(k, l.credential, renewal(&l.credential, chance[0]))
 	}
 	if s.flights[k] == f { // unless it was taken for abandoned
 		delete(s.flights, k)

@@ -32,6 +32,7 @@ type desk struct {
 type meter struct {
 	mu     sync.Mutex
 	counts map[string]int
+	ages   []time.Duration
 }
 
 func (m *meter) Reserved(kind string, mode exchange.Mode, waited bool) {
@@ -41,6 +42,18 @@ func (m *meter) Reserved(kind string, mode exchange.Mode, waited bool) {
 		m.counts = map[string]int{}
 	}
 	m.counts[fmt.Sprintf("%s %d %t", kind, mode, waited)]++
+}
+
+func (m *meter) Vended(kind, method string, _ time.Duration, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts[fmt.Sprintf("%s %s vended: %t", kind, method, err == nil)]++
+}
+
+func (m *meter) Served(kind, method string, age time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ages = append(m.ages, age)
 }
 
 func newDesk(t testing.TB, change ...func(*provider.VendorOptions)) *desk {
@@ -142,9 +155,9 @@ func TestS5HitsAreWithinTheirCaps(t *testing.T) {
 		"a cap at its expiry":    {wantMode: exchange.ModeHit, grant: func(g *exchange.Grant) { g.NotAfter = noon.Add(15 * time.Minute) }},
 		"a cap before it":        {wantMode: exchange.ModeUpstream, grant: func(g *exchange.Grant) { g.NotAfter = noon.Add(15*time.Minute - 1) }},
 		"a cap that is outlived": {wantMode: exchange.ModeHit, grant: func(g *exchange.Grant) { g.NotAfter = noon.Add(time.Minute) }, target: func(t *exchange.Target) { t.MayOutlive = true }},
-		"a fifth is left":        {wantMode: exchange.ModeHit, later: 12 * time.Minute},
+		"four tenths are left":   {wantMode: exchange.ModeHit, later: 9*time.Minute - 1},
+		"three tenths are left":  {wantMode: exchange.ModeUpstream, later: 10*time.Minute + 30*time.Second},
 		"less than a fifth":      {wantMode: exchange.ModeUpstream, later: 12*time.Minute + 1},
-		"little asked for":       {wantMode: exchange.ModeHit, later: 13 * time.Minute, grant: func(g *exchange.Grant) { g.Lifetime = 5 * time.Minute }},
 		"less than a minute":     {wantMode: exchange.ModeUpstream, later: 14*time.Minute + 1, grant: func(g *exchange.Grant) { g.Lifetime = time.Minute }},
 		"expired":                {wantMode: exchange.ModeUpstream, later: 15 * time.Minute},
 	} {
@@ -411,8 +424,12 @@ func TestLocalIsNeitherCachedNorShared(t *testing.T) {
 func TestMeterIsTold(t *testing.T) {
 	d := newDesk(t)
 	d.must(d.grant())
+	d.advance(time.Minute)
 	d.must(d.grant())
-	if got := fmt.Sprint(d.meter.counts); got != "map[test 0 false:1 test 2 false:1]" {
+	if len(d.meter.ages) != 1 || d.meter.ages[0] != time.Minute {
+		t.Errorf("the ages served are %v", d.meter.ages)
+	}
+	if got := fmt.Sprint(d.meter.counts); got != "map[test  vended: true:1 test 0 false:1 test 2 false:1]" {
 		t.Errorf("counted %s", got)
 	}
 }
