@@ -138,6 +138,9 @@ func (x *run) verify(ctx context.Context) error {
 		return err
 	}
 	x.report.Verified, x.report.Subject = true, x.subject.Name
+	if err := x.checkAssertion(); err != nil {
+		return err
+	}
 	if err := x.verifyPassthrough(ctx); err != nil {
 		return err
 	}
@@ -197,6 +200,8 @@ func (x *run) verifyActor(ctx context.Context) (Actor, error) {
 	switch {
 	case s.Tenant != x.subject.Tenant:
 		return Actor{}, Fault(KindInvalidActor, "the actor token belongs elsewhere", nil)
+	case s.Assertion != nil:
+		return Actor{}, Fault(KindInvalidActor, "an identity assertion grant is no actor's token: send the actor's own", nil)
 	case len(s.Asserted) > 0:
 		return Actor{}, Fault(KindInvalidActor, "the actor token is itself delegated: send the actor's own token", nil)
 	case x.request.Client == "" && s.Clientless != ClientlessYes:

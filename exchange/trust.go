@@ -31,6 +31,10 @@ type Trust struct {
 	MaxAge     time.Duration // greatest now - iat; zero: unbounded
 	SingleUse  bool          // each (trust, jti) buys one exchange (S13)
 
+	// IDJAG: it is also an authorization server whose identity assertion grants are
+	// taken for tokens (S12); oidc only.
+	IDJAG bool
+
 	Clientless    bool     // exchange without a registered client (S16)
 	ClientlessAZP []string // with Clientless: authorized parties whose tokens may come
 

@@ -50,6 +50,7 @@ type kubernetesFile struct {
 type oidcFile struct {
 	Issuer     string `yaml:"issuer" jsonschema:"description=The exact iss of the provider's tokens."`
 	commonFile `yaml:",inline"`
+	IDJAG      bool `yaml:"id_jag,omitempty" jsonschema:"description=Take the provider's identity assertion grants (ID-JAG)\\, too."`
 }
 
 type spiffeFile struct {

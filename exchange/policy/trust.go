@@ -98,6 +98,7 @@ func (c *compiler) compileTrust(t named) {
 	if o := f.OIDC; o != nil {
 		kinds++
 		trust.Kind, trust.Issuer, common = exchange.TrustOIDC, o.Issuer, &o.commonFile
+		trust.IDJAG = o.IDJAG
 		body = find(t.value, "oidc")
 	}
 	if s := f.SPIFFE; s != nil {

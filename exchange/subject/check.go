@@ -80,8 +80,11 @@ func (v *Verifier) Check(trusts []exchange.Trust) []error {
 
 func (v *Verifier) checkIdentity(c *checker) {
 	t := c.trust
-	if t.Name == "" {
+	switch {
+	case t.Name == "":
 		c.fault("name", "it must not be empty")
+	case t.Name == exchange.SelfTrust && !v.forClients:
+		c.fault("name", "%q is the name of what Cambio itself asserts (S7): use another", t.Name)
 	}
 	switch t.Kind {
 	case exchange.TrustKubernetes, exchange.TrustOIDC:
@@ -183,6 +186,9 @@ func (c *checker) checkTokens(forClients bool) {
 	}
 	if len(t.ClientlessAZP) > 0 && t.Kind != exchange.TrustOIDC {
 		c.fault("clientless.azp", "only an oidc trust has authorized parties")
+	}
+	if t.IDJAG && t.Kind != exchange.TrustOIDC {
+		c.fault("id_jag", "only an oidc trust has identity assertion grants")
 	}
 	if len(t.ClientlessAZP) > 0 && !t.Clientless {
 		c.fault("clientless.azp", "it stands without clientless")

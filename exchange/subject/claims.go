@@ -172,8 +172,8 @@ func (t *trust) checkUse(p presented, c claims, now time.Time) error {
 	if err := t.checkTimes(now, c.expires, c.notBefore, c.issued); err != nil {
 		return err
 	}
-	if c.bound { // S10: without the proof it is a stolen token for all we know
-		return refused("the token is bound to a key or a certificate (cnf), which this endpoint cannot check: send one that is not bound")
+	if c.bound {
+		return errBound
 	}
 	return nil
 }

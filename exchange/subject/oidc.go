@@ -77,7 +77,7 @@ func (t *trust) clientless(c claims) exchange.Clientless {
 // either.
 func checkLabel(label exchange.TokenType) error {
 	switch label {
-	case "", exchange.TokenTypeJWT, exchange.TokenTypeAccessToken, exchange.TokenTypeIDToken:
+	case "", exchange.TokenTypeJWT, exchange.TokenTypeAccessToken, exchange.TokenTypeIDToken, exchange.TokenTypeIDJAG:
 		return nil
 	}
 	return refused(fmt.Sprintf("this token type is not accepted: send %s, %s or %s",

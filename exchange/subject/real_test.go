@@ -312,10 +312,12 @@ func TestRealTokensByLabel(t *testing.T) {
 					t.Errorf("labelled as an ID token: %v", err)
 				}
 			}
-			for _, label := range []exchange.TokenType{exchange.TokenTypeRefreshToken, exchange.TokenTypeIDJAG, "urn:ietf:params:oauth:token-type:saml2", "jwt"} {
+			for _, label := range []exchange.TokenType{exchange.TokenTypeRefreshToken, "urn:ietf:params:oauth:token-type:saml2", "jwt"} {
 				_, err := b.Verify(t.Context(), exchange.Token{Value: exchange.NewSecret(r.raw), Type: label}, r.ValidAt)
 				wantError(t, err, exchange.KindInvalidSubject, "token type is not accepted")
 			}
+			_, err := b.Verify(t.Context(), exchange.Token{Value: exchange.NewSecret(r.raw), Type: exchange.TokenTypeIDJAG}, r.ValidAt)
+			wantError(t, err, exchange.KindInvalidSubject, "labelled as an identity assertion grant")
 		})
 	}
 }

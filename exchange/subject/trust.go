@@ -195,9 +195,7 @@ func (t *trust) build(c claims, k *key, fingerprint [sha256.Size]byte) (exchange
 	}
 	s.Record = t.record(s.Attributes)
 	if t.SingleUse {
-		s.Once = &exchange.Once{
-			Realm: "jti:" + t.Tenant + ":" + t.Name, Hash: sha256.Sum256([]byte(c.jti)), Expires: c.expires,
-		}
+		s.Once = t.once(c)
 	}
 	return s, nil
 }

@@ -27,6 +27,9 @@ type Options struct {
 	Client func(caFile string) (*http.Client, error)
 	// OwnIssuers are the issuers that are Cambio itself; no trust may name one (S7).
 	OwnIssuers []string
+	// Issuer is our own, the sole audience of identity assertion grants (S12); empty:
+	// none is taken.
+	Issuer string
 	// ForClients makes a Verifier of clients' assertions (RFC 7523 §3), whose own
 	// typ no subject may have.
 	ForClients bool
@@ -42,6 +45,7 @@ type Options struct {
 type Verifier struct {
 	client     func(caFile string) (*http.Client, error)
 	ownIssuers []string
+	issuer     string
 	forClients bool
 	now        func() time.Time
 	meter      Meter
@@ -60,12 +64,13 @@ type verified struct {
 	key       *key
 	notBefore time.Time
 	idToken   bool
+	grant     bool // an identity assertion grant, which is good under that label only
 }
 
 // New makes a Verifier without trusts: it refuses every token until Load.
 func New(o Options) *Verifier {
 	v := &Verifier{
-		client: o.Client, ownIssuers: o.OwnIssuers, forClients: o.ForClients, now: o.Now, meter: o.Meter,
+		client: o.Client, ownIssuers: o.OwnIssuers, issuer: o.Issuer, forClients: o.ForClients, now: o.Now, meter: o.Meter,
 		wake: make(chan struct{}, 1), verified: newMemory[*verified](tokensKept),
 	}
 	if v.meter == nil {
@@ -159,14 +164,19 @@ func (v *Verifier) Verify(ctx context.Context, t exchange.Token, now time.Time) 
 	v.meter.Looked(hit)
 	if !hit {
 		var err error
-		if found, err = v.prove(ctx, raw, fingerprint, now); err != nil {
+		if found, err = v.prove(ctx, raw, fingerprint, now, t.Type == exchange.TokenTypeIDJAG); err != nil {
 			return exchange.Subject{}, err
 		}
 		if len(raw) <= maxKeptToken && !found.trust.alwaysReviewed() {
 			v.verified.put(fingerprint, found)
 		}
 	}
-	if t.Type == exchange.TokenTypeIDToken && !found.idToken {
+	switch {
+	case found.grant && t.Type != exchange.TokenTypeIDJAG:
+		return exchange.Subject{}, errGrant
+	case !found.grant && t.Type == exchange.TokenTypeIDJAG:
+		return exchange.Subject{}, errNotGrant
+	case t.Type == exchange.TokenTypeIDToken && !found.idToken:
 		return exchange.Subject{}, errNotIDToken
 	}
 	if review := found.trust.review; review != nil {
@@ -187,21 +197,30 @@ func (v *Verifier) stands(ctx context.Context, f *verified, now time.Time) bool 
 		loaded.groupOf(f.trust).stands(ctx, f.trust, f.key)
 }
 
-// prove verifies from the start.
-func (v *Verifier) prove(ctx context.Context, raw string, fingerprint [32]byte, now time.Time) (*verified, error) {
+// prove verifies from the start: a token, or where the label says so, an identity
+// assertion grant.
+func (v *Verifier) prove(ctx context.Context, raw string, fingerprint [32]byte, now time.Time, grant bool) (*verified, error) {
 	p, c, t, k, err := v.signed(ctx, raw, now)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.check(p, c, now); err != nil {
+	if grant {
+		err = t.checkGrant(p, c, now, v.issuer)
+	} else {
+		err = t.check(p, c, now)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s, err := t.build(c, k, fingerprint)
+	if err == nil && grant {
+		err = t.readGrant(c, &s)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &verified{
-		subject: s, trust: t, key: k, notBefore: c.notBefore, idToken: t.looksLikeIDToken(p, c),
+		subject: s, trust: t, key: k, notBefore: c.notBefore, idToken: t.looksLikeIDToken(p, c), grant: grant,
 	}, nil
 }
 
