@@ -22,11 +22,7 @@ import (
 // and an assertion buys one.
 func TestClientsEndToEnd(t *testing.T) {
 	p := startDev(t)
-	stdout, stderr, code := p.shell("cambio client secret")
-	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	if code != 0 || len(lines) != 2 {
-		t.Fatalf("exit status %d, %d lines, %s", code, len(lines), stderr)
-	}
+	secret, line := p.clientSecret()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +33,7 @@ func TestClientsEndToEnd(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"gateway.jwks": string(set),
-		"clients.yaml": "clients:\n  ci:\n    " + lines[1] + "\n    default_resource: https://mcp.example/wiki\n" +
+		"clients.yaml": "clients:\n  ci:\n    " + line + "\n    default_resource: https://mcp.example/wiki\n" +
 			"  gateway: {private_key_jwt: {keys: {file: gateway.jwks}}}\n" +
 			"allow:\n  - {name: clients-read, subjects: [{subject: \"client:*\"}], clients: [ci, gateway], targets: [wiki-mcp]}\n",
 	} {
@@ -67,12 +63,12 @@ func TestClientsEndToEnd(t *testing.T) {
 		return resp.StatusCode, body
 	}
 	itself := url.Values{"grant_type": {"client_credentials"}}
-	if !eventually(func() bool { code, _ := ask(itself, "ci", lines[0]); return code == http.StatusOK }) {
+	if !eventually(func() bool { code, _ := ask(itself, "ci", secret); return code == http.StatusOK }) {
 		t.Fatal("the client is not known")
 	}
-	_, issued := ask(itself, "ci", lines[0])
-	names(t, issued, "client:ci", "ci")
-	if code, _ := ask(itself, "ci", lines[0]+"x"); code != http.StatusUnauthorized {
+	_, own := ask(itself, "ci", secret)
+	names(t, own, "client:ci", "ci")
+	if code, _ := ask(itself, "ci", secret+"x"); code != http.StatusUnauthorized {
 		t.Errorf("a wrong secret: %d", code)
 	}
 
@@ -99,11 +95,11 @@ func TestClientsEndToEnd(t *testing.T) {
 		}
 		return url.Values{
 			"grant_type": {"client_credentials"}, "audience": {"wiki-mcp"}, "client_assertion": {compact},
-			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion_type": {assertionType},
 		}
 	}
 	form := assertion()
-	code, issued = ask(form, "", "")
+	code, issued := ask(form, "", "")
 	if code != http.StatusOK {
 		t.Fatalf("%d %v", code, issued["error_description"])
 	}
@@ -126,7 +122,7 @@ func TestClientsEndToEnd(t *testing.T) {
 		}
 	}
 	p.stop()
-	if strings.Contains(p.stderr.String(), lines[0]) {
+	if strings.Contains(p.stderr.String(), secret) {
 		t.Error("S39: the log holds the secret")
 	}
 }

@@ -50,14 +50,14 @@ func checkForm(raw string) error {
 	case len(raw) > maxToken:
 		return refused(fmt.Sprintf("the token is longer than %d bytes", maxToken))
 	case raw[0] == '{':
-		return malformed(errors.New("send the compact serialization (RFC 7515 §7.1), not JSON"))
+		return malformed(errors.New("send the compact serialization (RFC 7515 section 7.1), not JSON"))
 	}
 	switch strings.Count(raw, ".") {
 	case 2:
 	case 4:
 		return malformed(errors.New("it is encrypted (JWE): send a signed token"))
 	default:
-		return malformed(errors.New("a signed token has three parts with a dot between them (RFC 7515 §7.1)"))
+		return malformed(errors.New("a signed token has three parts with a dot between them (RFC 7515 section 7.1)"))
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func decodePart(part string) (map[string]any, error) {
 	return decodeObject(string(text))
 }
 
-var errBase64 = errors.New("it is not canonical base64url without padding (RFC 7515 §2)")
+var errBase64 = errors.New("it is not canonical base64url without padding (RFC 7515 section 2)")
 
 // decodeBase64 admits one spelling of each value: no padding, no stray bits in the
 // last character, no line breaks (which Go's decoder passes over even when
