@@ -154,7 +154,9 @@ func TestGate(t *testing.T) {
 	if g.inside != 0 || len(g.left) != 2 || !errors.Is(g.left[1], provider.ErrNotCalled) {
 		t.Errorf("%d inside, left with %v", g.inside, g.left)
 	}
-	d.bank.Before = func(context.Context, exchange.Grant) error { return exchange.Fault(exchange.KindUnavailable, "down", nil) }
+	d.bank.Before = func(context.Context, exchange.Grant) error {
+		return exchange.Fault(exchange.KindUnavailable, "down", nil)
+	}
 	d.must(d.grant())
 	if g.inside != 0 || len(g.left) != 3 || exchange.KindOf(g.left[2]) != exchange.KindUnavailable {
 		t.Errorf("%d inside, left with %v", g.inside, g.left)
