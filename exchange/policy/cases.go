@@ -35,7 +35,7 @@ type caseFile struct {
 	Attributes      map[string]valuesFile `yaml:"attributes"`
 	Actor           string                `yaml:"actor"` // canonical name of a proven actor
 	ActorAttributes map[string]valuesFile `yaml:"actor_attributes"`
-	Asserted        string                `yaml:"asserted"` // an actor that the token's issuer asserts
+	Asserted        valuesFile            `yaml:"asserted"` // actors that the token's issuer asserts, outermost first
 	Target          string                `yaml:"target"`
 	Resource        string                `yaml:"resource"`
 	Scopes          []string              `yaml:"scopes"`
@@ -167,14 +167,13 @@ func (r *Revision) question(d *decoder, n ast.Node, f caseFile) *exchange.Questi
 		d.fault(find(n, "client"), "%s", err)
 	}
 	if f.Actor != "" {
-		a, err := DescribeActor(r, f.Actor, plainValues(f.ActorAttributes))
-		if err != nil {
+		if err := DescribeActing(r, q, f.Actor, plainValues(f.ActorAttributes)); err != nil {
 			d.fault(find(n, "actor"), "%s", err)
 		}
-		q.Actors = []exchange.Actor{a}
 	}
-	if f.Asserted != "" {
-		q.Subject.Asserted = []exchange.Actor{{Name: f.Asserted, AssertedBy: q.Subject.Trust}}
+	DescribeAsserted(&q.Subject, f.Asserted)
+	if err := exchange.CheckChain(q.Actors, q.Subject.Asserted); err != nil {
+		d.fault(find(n, "asserted"), "%s", err)
 	}
 	if f.Target != "" {
 		q.Audiences = []string{f.Target}

@@ -19,9 +19,11 @@ const (
 	adviceTarget   = "ask for one target that you may use, by its name as audience or its URI as resource, within the scopes and conditions that were agreed"
 	adviceType     = "this target does not issue the requested_token_type: leave it out, or ask for one that the target issues"
 	adviceScope    = "ask for fewer scopes, or leave scope out to get what is allowed"
+	adviceBound    = "ask within the scopes of the token that you bring, some of which the target must offer; a token without scopes brings none"
 	adviceLifetime = "ask for another requested_lifetime, or leave it out"
 	adviceReason   = "say why in the parameter reason"
 	adviceChanged  = "the policy has changed since the request was authenticated; try again"
+	adviceOld      = "the policy has changed since this token was issued: get a new one, and exchange that"
 )
 
 // Decide answers a question without regard to emergency denies. It is a pure
@@ -56,8 +58,11 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 	if q.Client != "" && !r.sameClient(q.Client, q.ClientHash) {
 		return refuse(exchange.KindUnavailable, adviceChanged, "client "+strconv.Quote(q.Client)+" is not what it was when it was authenticated")
 	}
-	if name, ok := r.trustsHold(q); !ok {
-		return refuse(exchange.KindUnavailable, adviceChanged, "trust "+strconv.Quote(name)+" is not what it was when the token was verified")
+	if who, ok := r.proofsHold(q); !ok {
+		return refuse(exchange.KindUnavailable, adviceChanged, who+" is not what it was when the token was verified")
+	}
+	if who, ok := r.originHolds(q); !ok {
+		return refuse(exchange.KindInvalidSubject, adviceOld, who+" is not what it was when the token of ours was issued")
 	}
 	target, name, one := r.resolve(q)
 	if name == "" {
@@ -87,6 +92,9 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 	case exchange.KindInvalidRequest:
 		return refuse(got.kind, adviceType, "the target does not issue the requested token type")
 	case exchange.KindInvalidScope:
+		if q.Subject.Bounded {
+			return refuse(got.kind, adviceBound, "rule "+strconv.Quote(d.Rule)+" is nearest, and does not allow the scopes, or the token does not bring them")
+		}
 		return refuse(got.kind, adviceScope, "rule "+strconv.Quote(d.Rule)+" is nearest, and does not allow the scopes")
 	case exchange.KindInvalidLifetime:
 		return refuse(got.kind, adviceLifetime, "rule "+strconv.Quote(d.Rule)+" is nearest, and does not allow the lifetime")
@@ -98,22 +106,66 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 	return d
 }
 
-// trustsHold reports whether every token in the request was verified by a trust as
-// this revision has it, and else names the trust.
-func (r *Revision) trustsHold(q *exchange.Question) (string, bool) {
-	if s := &q.Subject; s.Kind == exchange.TrustClient {
+// proofsHold reports whether every token in the request was verified by a trust,
+// and every client by a registration, as this revision has it; else whose it is not.
+func (r *Revision) proofsHold(q *exchange.Question) (string, bool) {
+	switch s := &q.Subject; {
+	case s.Own != nil: // nothing in this request proved the subject: see originHolds
+	case s.Kind == exchange.TrustClient:
 		if s.ID != q.Client || s.TrustHash != q.ClientHash { // itself, and nobody else
-			return s.Name, false
+			return "client " + strconv.Quote(s.Name), false
 		}
-	} else if !r.sameTrust(s.Trust, s.TrustHash) {
-		return q.Subject.Trust, false
+	case !r.sameTrust(s.Trust, s.TrustHash):
+		return "trust " + strconv.Quote(s.Trust), false
 	}
 	for i := range q.Actors {
-		if a := &q.Actors[i]; a.Proven && !r.sameTrust(a.Trust, a.TrustHash) {
-			return a.Trust, false
+		a := &q.Actors[i]
+		switch {
+		case !a.Proven:
+		case a.Trust == "": // a client that presents a token of ours: itself, and nobody else
+			if a.ID != q.Client || a.TrustHash != q.ClientHash {
+				return "client " + strconv.Quote(a.Name), false
+			}
+		case !r.sameTrust(a.Trust, a.TrustHash):
+			return "trust " + strconv.Quote(a.Trust), false
 		}
 	}
 	return "", true
+}
+
+// originHolds reports whether those for whom a token of ours was issued were proven
+// by what this revision has too; else who was not.
+//
+// The subject's name and attributes are read as if its first token had come, so the
+// trust that gave them must give the same today. The actors of its past satisfy no
+// rule any more. But they were let act because their trusts vouched for them: with
+// a trust that is gone, or stands for another issuer, goes what was had through it.
+// An actor that another issuer asserted was never proven here, and hangs on the
+// trust of whose token it came in.
+func (r *Revision) originHolds(q *exchange.Question) (string, bool) {
+	s := &q.Subject
+	if s.Own == nil {
+		return "", true
+	}
+	if !r.sameProof(s.Trust, s.ID, s.TrustHash) {
+		return strconv.Quote(s.Name), false
+	}
+	for i := range s.Asserted {
+		a := &s.Asserted[i]
+		if a.AssertedBy == exchange.SelfTrust && !r.sameProof(a.Trust, a.ID, a.TrustHash) {
+			return strconv.Quote(a.Name), false
+		}
+	}
+	return "", true
+}
+
+// sameProof reports whether someone was proven by a trust as this revision has it,
+// or without one, as a registered client.
+func (r *Revision) sameProof(trust, id string, hash [32]byte) bool {
+	if trust == "" {
+		return r.sameClient(id, hash)
+	}
+	return r.sameTrust(trust, hash)
 }
 
 // resolve finds the target that audiences and resources name together. name is
@@ -213,7 +265,7 @@ func (a *answer) resolve(q *exchange.Question, target *exchange.Target) {
 		}
 	}
 	var ok bool
-	if a.scopes, ok = a.rule.grantScopes(q.Scopes, f.Scopes); !ok {
+	if a.scopes, ok = a.rule.grantScopes(q, f.Scopes); !ok {
 		a.kind = exchange.KindInvalidScope
 		return
 	}
@@ -226,32 +278,50 @@ func (a *answer) resolve(q *exchange.Question, target *exchange.Target) {
 	}
 }
 
-// grantScopes is rule ∩ target, or what was asked where that is within it. offered
-// is nil for a target that knows no scopes: then only what the rule names can be
-// asked.
-func (r *rule) grantScopes(asked, offered []string) ([]string, bool) {
-	if len(asked) > 0 {
-		for _, s := range asked {
+// grantScopes is rule ∩ target, or what was asked where that is within it, and
+// within what the subject's token bounds, if it does. offered is nil for a target
+// that knows no scopes: then only what the rule names can be asked.
+func (r *rule) grantScopes(q *exchange.Question, offered []string) ([]string, bool) {
+	if len(q.Scopes) > 0 {
+		for _, s := range q.Scopes {
 			if offered != nil && !slices.Contains(offered, s) || offered == nil && len(r.scopes) == 0 ||
-				len(r.scopes) > 0 && !anyMatch(r.scopes, s) {
+				len(r.scopes) > 0 && !anyMatch(r.scopes, s) || !within(&q.Subject, s) {
 				return nil, false
 			}
 		}
-		return asked, true
+		return q.Scopes, true
 	}
+	granted := offered
 	switch {
 	case len(r.scopes) == 0:
-		return offered, true
 	case offered == nil:
-		return r.literalScopes, true
-	}
-	var granted []string
-	for _, s := range offered {
-		if anyMatch(r.scopes, s) {
-			granted = append(granted, s)
+		granted = r.literalScopes
+	default:
+		if granted = keep(offered, func(s string) bool { return anyMatch(r.scopes, s) }); len(granted) == 0 {
+			return nil, false
 		}
 	}
+	if !q.Subject.Bounded || len(granted) == 0 {
+		return granted, true
+	}
+	granted = keep(granted, func(s string) bool { return within(&q.Subject, s) })
 	return granted, len(granted) > 0
+}
+
+// keep is a list of those that are good.
+func keep(all []string, good func(string) bool) []string {
+	var some []string
+	for _, s := range all {
+		if good(s) {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+// within reports whether the subject's token lets the scope come of it.
+func within(s *exchange.Subject, scope string) bool {
+	return !s.Bounded || slices.Contains(s.Bound, scope)
 }
 
 // grantLifetime is what was asked or the default, within what rule and provider

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -22,7 +23,7 @@ type denies struct {
 type member struct{ name, value string }
 
 // findable are the members by which a deny is found, the most selective first.
-var findable = [...]string{"credential", "subject", "actor", "rule", "target", "trust"}
+var findable = [...]string{"credential", "lineage", "subject", "actor", "rule", "target", "trust"}
 
 func newDenies(tenant string, l exchange.DenyList) *denies {
 	d := &denies{epoch: l.Epoch, by: map[member][]int{}}
@@ -64,6 +65,13 @@ func (d *denies) match(q *exchange.Question, target string, picked *rule) *excha
 	}
 	if e := look(d.rest); e != nil {
 		return e
+	}
+	if own := q.Subject.Own; own != nil {
+		for _, lease := range own.Lineage {
+			if e := look(d.by[member{"lineage", lease.String()}]); e != nil {
+				return e
+			}
+		}
 	}
 	if e := look(d.by[member{"subject", q.Subject.Name}]); e != nil {
 		return e
@@ -144,9 +152,10 @@ func memberHolds(name, value string, q *exchange.Question, target string, picked
 		// It names one credential that is out already, which no new decision is
 		// about. Whoever hands out kept credentials looks at it there.
 		return false
-	default:
-		// Also lineage: nothing in a question says what a token descends from, so
-		// it may be the one that is meant. What is not known is taken to hold (S31).
+	case "lineage":
+		own := q.Subject.Own
+		return own != nil && slices.ContainsFunc(own.Lineage, func(lease exchange.ID) bool { return lease.String() == value })
+	default: // what is not known is taken to hold (S31)
 		return true
 	}
 }

@@ -15,10 +15,18 @@ func TestS31EmergencyDeniesBind(t *testing.T) {
 allow:
   - {name: alone, subjects: [{trust: corp}], targets: [wiki, github]}
   - {name: together, subjects: [{trust: corp}], actors: [{trust: prod}], targets: [wiki]}
+  - {name: on, subjects: [{trust: corp}], actors: [{subject: "client:desk"}], targets: [wiki]}
 `
 	type match = map[string]string
 	acting := func(q *exchange.Question) {
 		q.Actors = []exchange.Actor{{Name: agent, Trust: "prod", Proven: true, Attributes: exchange.Attributes{"namespace": {"agents"}}}}
+	}
+	lineage := []exchange.ID{{1, 2}, {3, 4}}
+	// Issued for alice while the agent acted, and brought by the desk.
+	ours := func(q *exchange.Question) {
+		q.Subject.Own = &exchange.Own{Lineage: lineage}
+		q.Subject.Asserted = []exchange.Actor{{Name: agent, Trust: "prod", AssertedBy: exchange.SelfTrust}}
+		q.Actors = []exchange.Actor{{Name: "client:desk", ID: "desk", Proven: true}}
 	}
 	for name, c := range map[string]struct {
 		deny   match
@@ -43,7 +51,15 @@ allow:
 		"and a subject":                {match{"credential": "abc", "subject": alice}, nil, false},
 		"unknown kinds hold":           {match{"moon": "full"}, nil, true},
 		"unknown beside a known":       {match{"moon": "full", "subject": "oidc:corp:bob"}, nil, false},
-		"lineage cannot be told":       {match{"lineage": "x"}, nil, true},
+		"lineage of no token of ours":  {match{"lineage": lineage[0].String()}, nil, false},
+		"lineage, the oldest":          {match{"lineage": lineage[0].String()}, ours, true},
+		"lineage, the token itself":    {match{"lineage": lineage[1].String()}, ours, true},
+		"lineage, of another":          {match{"lineage": "01890a5d-ac96-774b-bcce-b302099a8057"}, ours, false},
+		"lineage, not whole":           {match{"lineage": lineage[0].String()[:35]}, ours, false},
+		"lineage and a subject":        {match{"lineage": lineage[0].String(), "subject": alice}, ours, true},
+		"lineage, another subject":     {match{"lineage": lineage[0].String(), "subject": "oidc:corp:bob"}, ours, false},
+		"actor of a token's past":      {match{"actor": agent}, ours, true},
+		"trust of that actor":          {match{"trust": "prod"}, ours, true},
 		"without members: all of them": {match{}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,9 +74,7 @@ allow:
 				q := ask(t, r, alice, "wiki")
 				if c.change != nil {
 					c.change(&q)
-					for i := range q.Actors {
-						q.Actors[i].TrustHash = r.Trusts()[2].Hash // prod
-					}
+					prove(t, r, &q)
 				}
 				q.Now = time.Now()
 				if !r.Decide(q).Allowed {

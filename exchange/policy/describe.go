@@ -71,14 +71,38 @@ func Describe(r *Revision, name string, attributes map[string][]string) (exchang
 	return s, nil
 }
 
+// DescribeActing makes a question one in which a described actor acts. One that is a
+// client itself acts by presenting a token of ours, so the request is that client's.
+// Like Describe it proves nothing.
+func DescribeActing(r *Revision, q *exchange.Question, name string, attributes map[string][]string) error {
+	a, err := DescribeActor(r, name, attributes)
+	switch {
+	case err != nil:
+		return err
+	case a.Trust == "" && q.Client == "":
+		if err := DescribeClient(r, q, a.ID); err != nil {
+			return err
+		}
+	case a.Trust == "" && q.Client != a.ID:
+		return fmt.Errorf("the actor is the client %q itself: the request can be of no other", a.ID)
+	}
+	q.Actors = []exchange.Actor{a}
+	return nil
+}
+
+// DescribeAsserted gives a described subject the actors that its issuer asserts,
+// outermost first.
+func DescribeAsserted(s *exchange.Subject, names []string) {
+	for _, name := range names {
+		s.Asserted = append(s.Asserted, exchange.Actor{Name: name, AssertedBy: s.Trust})
+	}
+}
+
 // DescribeActor is Describe for an actor proven in the request.
 func DescribeActor(r *Revision, name string, attributes map[string][]string) (exchange.Actor, error) {
 	s, err := Describe(r, name, attributes)
 	if err != nil {
 		return exchange.Actor{}, err
-	}
-	if s.Kind == exchange.TrustClient {
-		return exchange.Actor{}, fmt.Errorf("a client that has no token is no actor: name a subject of a trust")
 	}
 	return exchange.Actor{
 		Name: s.Name, Trust: s.Trust, Attributes: s.Attributes, Issuer: s.Issuer, ID: s.ID, Proven: true, TrustHash: s.TrustHash,

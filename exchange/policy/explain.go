@@ -16,6 +16,7 @@ type Explanation struct {
 	Subject  string        `json:"subject"`
 	Trust    string        `json:"trust"`
 	Actor    string        `json:"actor,omitempty"`
+	Asserted []string      `json:"asserted,omitempty"` // actors that nobody proved, outermost first
 	Target   string        `json:"target,omitempty"`
 	Refusal  string        `json:"refusal,omitempty"` // the error kind when not allowed
 	Scopes   []string      `json:"scopes,omitempty"`
@@ -47,6 +48,9 @@ func (r *Revision) Explain(q exchange.Question) Explanation {
 	}
 	if a := provenActor(&q); a != nil {
 		e.Actor = a.Name
+	}
+	for i := range q.Subject.Asserted {
+		e.Asserted = append(e.Asserted, q.Subject.Asserted[i].Name)
 	}
 	if !d.Allowed {
 		e.Refusal = d.Refusal.String()
@@ -117,7 +121,7 @@ const (
 // whether all but the limits fits, and the answer then what it makes of those.
 func (r *rule) considerAllow(q *exchange.Question, target *exchange.Target, name string) (v RuleVerdict, a answer, matched bool) {
 	v = r.verdict()
-	if failed, step := r.who(q, nil, nil); failed != "" {
+	if failed, step := r.who(q, nil); failed != "" {
 		v.Failed, v.progress = failed, step
 		return v, a, false
 	}
@@ -158,12 +162,10 @@ func (r *rule) considerAllow(q *exchange.Question, target *exchange.Target, name
 // considerDeny looks at one deny by itself, without the index.
 func (r *Revision) considerDeny(rl *rule, q *exchange.Question, name string, got answer) RuleVerdict {
 	v := rl.verdict()
-	subjectLacks := func(a string) bool { return r.yields[q.Subject.Trust][a] }
-	actorLacks := func(string) bool { return false }
-	if actor := provenActor(q); actor != nil {
-		actorLacks = func(a string) bool { return r.yields[actor.Trust][a] }
+	lacks := func(trust string) func(string) bool {
+		return func(attribute string) bool { return r.yields[trust][attribute] }
 	}
-	if failed, _ := rl.who(q, subjectLacks, actorLacks); failed != "" {
+	if failed, _ := rl.who(q, lacks); failed != "" {
 		v.Failed = failed
 		return v
 	}
@@ -186,23 +188,22 @@ func (r *rule) verdict() RuleVerdict {
 	return RuleVerdict{Rule: r.name, Effect: r.effect(), File: r.file, Line: r.line}
 }
 
-// who says which predicate about subject and actors fails, and at which step; empty:
-// none. The functions say whether an attribute that is not there counts as a match.
-func (r *rule) who(q *exchange.Question, subjectLacks, actorLacks func(string) bool) (string, int) {
-	if failed := firstFailed("subjects", r.subjects, subjectIdentity(&q.Subject), subjectLacks); failed != "" {
+// who says which predicate about subject, actors and client fails, and at which
+// step; empty: none. lacks, of a deny, says of a trust's attributes whether one that
+// is not there counts as a match (S14); nil: none does.
+func (r *rule) who(q *exchange.Question, lacks func(trust string) func(attribute string) bool) (string, int) {
+	if lacks == nil {
+		lacks = func(string) func(string) bool { return nil }
+	}
+	if failed := firstFailed("subjects", r.subjects, subjectIdentity(&q.Subject), lacks(q.Subject.Trust)); failed != "" {
 		return failed, stepSubject
 	}
-	actor := provenActor(q)
-	delegated := actor != nil || len(q.Subject.Asserted) > 0
-	switch {
-	case len(r.actors) == 0 && delegated && !r.deny:
-		return "actors: the rule is for requests without an actor", stepActor
-	case len(r.actors) > 0 && actor == nil:
-		return "actors: the request proves no actor", stepActor
-	case len(r.actors) > 0:
-		if failed := firstFailed("actors", r.actors, actorIdentity(actor), actorLacks); failed != "" {
-			return failed, stepActor
-		}
+	actors := r.actorsAllow
+	if r.deny {
+		actors = r.actorsDeny
+	}
+	if failed := actors(q, lacks); failed != "" {
+		return failed, stepActor
 	}
 	if len(r.clients) > 0 && (q.Client == "" || !anyMatch(r.clients, q.Client)) {
 		failed := predicate{"clients", r.clients}.String()
@@ -212,6 +213,37 @@ func (r *rule) who(q *exchange.Question, subjectLacks, actorLacks func(string) b
 		return failed + ", which is " + q.Client + " here", stepClient
 	}
 	return "", 0
+}
+
+// actorsAllow says why an allow does not hold for who acts: it looks at the actor
+// that was proven, and at no other (S15).
+func (r *rule) actorsAllow(q *exchange.Question, _ func(string) func(string) bool) string {
+	actor := provenActor(q)
+	switch {
+	case len(r.actors) == 0 && (actor != nil || len(q.Subject.Asserted) > 0):
+		return "actors: the rule is for requests without an actor"
+	case len(r.actors) == 0:
+		return ""
+	case actor == nil:
+		return "actors: the request proves no actor"
+	}
+	return firstFailed("actors", r.actors, actorIdentity(actor), nil)
+}
+
+// actorsDeny says why a deny does not hold for who acts: it looks at the whole chain.
+func (r *rule) actorsDeny(q *exchange.Question, lacks func(string) func(string) bool) string {
+	if len(r.actors) == 0 {
+		return ""
+	}
+	failed := "actors: nobody acts in the request"
+	for _, part := range [2][]exchange.Actor{q.Actors, q.Subject.Asserted} {
+		for i := range part {
+			if failed = firstFailed("actors", r.actors, actorIdentity(&part[i]), lacks(part[i].Trust)); failed == "" {
+				return ""
+			}
+		}
+	}
+	return failed
 }
 
 // firstFailed is the failed predicate of the last alternative that failed; empty

@@ -31,6 +31,8 @@ type index struct {
 // scratch is the working space of one search.
 type scratch struct {
 	found, one []uint64
+	before     []uint64 // found, before an actor of a chain was looked at
+	some       []uint64 // found by some actor of it
 }
 
 // dimension is one attribute of the subject, of the actor, or the target's name.
@@ -114,7 +116,11 @@ func newIndex(rules []rule, yields map[string]map[string]bool) *index {
 		x.target = t[0]
 	}
 	x.scratch.New = func() any {
-		return &scratch{found: make([]uint64, x.words), one: make([]uint64, x.words)}
+		s := &scratch{found: make([]uint64, x.words), one: make([]uint64, x.words)}
+		if x.yields != nil {
+			s.before, s.some = make([]uint64, x.words), make([]uint64, x.words)
+		}
+		return s
 	}
 	return x
 }
@@ -215,12 +221,13 @@ func (d *dimension) mark(dst []uint64, value string) {
 // search finds the clauses that match and leaves them in s.found; false: none.
 func (x *index) search(q *exchange.Question, target string, s *scratch) bool {
 	actor := provenActor(q)
+	delegated := actor != nil || len(q.Subject.Asserted) > 0
 	switch {
 	case x.words == 0:
 		return false
-	case actor == nil && len(q.Subject.Asserted) > 0 && x.yields == nil:
+	case actor == nil && delegated && x.yields == nil:
 		return false // an asserted actor satisfies nothing, and the request is delegated all the same (S15)
-	case actor == nil:
+	case !delegated:
 		copy(s.found, x.undelegated)
 	default:
 		copy(s.found, x.delegated)
@@ -244,7 +251,36 @@ func (x *index) search(q *exchange.Question, target string, s *scratch) bool {
 	if !x.narrow(x.subject, subjectIdentity(&q.Subject), s) {
 		return false
 	}
-	return actor == nil || x.narrow(x.actor, actorIdentity(actor), s)
+	switch {
+	case !delegated:
+		return true
+	case x.yields == nil:
+		return x.narrow(x.actor, actorIdentity(actor), s)
+	}
+	return x.narrowByChain(q, s)
+}
+
+// narrowByChain keeps the clauses of a deny index that some actor of the chain
+// satisfies, proven or not: a deny is not escaped by having another act in between,
+// or by proving less (S15).
+func (x *index) narrowByChain(q *exchange.Question, s *scratch) bool {
+	copy(s.before, s.found)
+	clear(s.some)
+	any := false
+	for _, part := range [2][]exchange.Actor{q.Actors, q.Subject.Asserted} {
+		for i := range part {
+			copy(s.found, s.before)
+			if !x.narrow(x.actor, actorIdentity(&part[i]), s) {
+				continue
+			}
+			any = true
+			for w, found := range s.found {
+				s.some[w] |= found
+			}
+		}
+	}
+	s.found, s.some = s.some, s.found
+	return any
 }
 
 func (x *index) narrow(dimensions []dimension, who identity, s *scratch) bool {

@@ -159,6 +159,35 @@ func through(t testing.TB, r *policy.Revision, client string) func(*exchange.Que
 	}
 }
 
+// prove gives everyone in a question the proof that this revision wants: of their
+// trust, or of the client that they are.
+func prove(t testing.TB, r *policy.Revision, q *exchange.Question) {
+	t.Helper()
+	hash := func(trust, id string, proven bool) [32]byte {
+		for _, known := range r.Trusts() {
+			if known.Name == trust {
+				return known.Hash
+			}
+		}
+		c, ok := r.Client(id)
+		if !ok {
+			t.Fatalf("nobody proves %q of trust %q", id, trust)
+		}
+		if proven {
+			q.Client, q.ClientHash = c.Name, c.Hash
+		}
+		return c.Hash
+	}
+	for i := range q.Actors {
+		q.Actors[i].TrustHash = hash(q.Actors[i].Trust, q.Actors[i].ID, true)
+	}
+	for i := range q.Subject.Asserted {
+		if a := &q.Subject.Asserted[i]; a.AssertedBy == exchange.SelfTrust {
+			a.TrustHash = hash(a.Trust, a.ID, false)
+		}
+	}
+}
+
 const (
 	gateway = "k8s:prod:llm:gateway"
 	agent   = "k8s:prod:agents:coder"

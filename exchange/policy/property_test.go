@@ -52,7 +52,7 @@ func whoText(t *rapid.T) string {
 		pick("namespace", somePatterns)
 		attributes = append(attributes, `trust: "*"`)
 	default:
-		pick("subject", []string{"k8s:prod:a:*", "oidc:corp:a", "*:b"})
+		pick("subject", []string{"k8s:prod:a:*", "oidc:corp:a", "*:b", "client:*"})
 		pick("namespace", somePatterns)
 		if len(attributes) == 0 {
 			attributes = append(attributes, `subject: "*"`)
@@ -145,8 +145,21 @@ func question(t *rapid.T, r *policy.Revision) exchange.Question {
 	if err := policy.DescribeClient(r, &q, rapid.SampledFrom([]string{"", "desk", "till"}).Draw(t, "client")); err != nil {
 		t.Fatal(err)
 	}
-	if rapid.IntRange(0, 4).Draw(t, "asserted?") == 0 {
-		q.Subject.Asserted = []exchange.Actor{{Name: "k8s:prod:a:a", Trust: "prod", AssertedBy: q.Subject.Trust}}
+	for range rapid.IntRange(-6, 3).Draw(t, "asserted") {
+		a := someone(t, r)
+		q.Subject.Asserted = append(q.Subject.Asserted, exchange.Actor{
+			Name: a.Name, Trust: a.Trust, Attributes: a.Attributes, TrustHash: a.TrustHash, AssertedBy: exchange.SelfTrust,
+		})
+	}
+	if rapid.IntRange(0, 3).Draw(t, "bounded?") == 0 {
+		q.Subject.Bounded = true
+		q.Subject.Bound = rapid.SliceOfNDistinct(rapid.SampledFrom(someScopes), 0, 2, rapid.ID).Draw(t, "bound")
+		q.Subject.Own = &exchange.Own{Scopes: q.Subject.Bound, Lineage: []exchange.ID{{1}}}
+		if q.Client == "desk" && rapid.Bool().Draw(t, "client acts?") {
+			if err := policy.DescribeActing(r, &q, "client:desk", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	return q
 }
@@ -197,8 +210,9 @@ func TestNothingWiderThanRuleTargetAndRequest(t *testing.T) {
 				continue
 			}
 			for _, s := range d.Scopes {
-				if offered := d.Target.Scopes; offered != nil && !slices.Contains(offered, s) || len(q.Scopes) > 0 && !slices.Contains(q.Scopes, s) {
-					t.Fatalf("scope %s was not offered or not asked: %+v", s, d)
+				if offered := d.Target.Scopes; offered != nil && !slices.Contains(offered, s) || len(q.Scopes) > 0 && !slices.Contains(q.Scopes, s) ||
+					q.Subject.Bounded && !slices.Contains(q.Subject.Bound, s) {
+					t.Fatalf("scope %s was not offered, not asked or beyond the token: %+v", s, d)
 				}
 			}
 			if d.Lifetime <= 0 || q.Lifetime > 0 && d.Lifetime > q.Lifetime || d.Target.MaxTTL > 0 && d.Lifetime > d.Target.MaxTTL {

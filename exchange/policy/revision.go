@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/cambio-sts/cambio/exchange"
 )
 
@@ -40,6 +42,12 @@ func (r *Revision) Target(name string) *exchange.Target { return r.targets[name]
 func (r *Revision) sameTrust(name string, hash [32]byte) bool {
 	known, ok := r.trustHash[name]
 	return ok && known == hash
+}
+
+// Serves implements exchange.Servers.
+func (r *Revision) Serves(client, resource string) bool {
+	c := r.clients[client]
+	return c != nil && slices.Contains(c.Serves, resource)
 }
 
 // index prepares Decide.

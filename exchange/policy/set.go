@@ -89,6 +89,9 @@ func (p *pinned) DeniesCredentials(q exchange.Question, d exchange.Decision) fun
 	return func(fingerprint string) bool { return p.denies.matchCredential(&q, &d, fingerprint) }
 }
 
+// Serves implements exchange.Servers.
+func (p *pinned) Serves(client, resource string) bool { return p.revision.Serves(client, resource) }
+
 // Activate puts a revision in force: it tells the verifier, takes a place in the
 // database's order, reads the denies, and swaps. On an error the old revision stays.
 func (s *Set) Activate(ctx context.Context, r *Revision) error {

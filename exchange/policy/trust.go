@@ -42,6 +42,9 @@ func (c *compiler) compileTrusts() {
 		if !validName(t.key, nameBytes) {
 			t.fault(t.at, "a trust's name has 1 to 64 of a-z 0-9 . _ -")
 		}
+		if t.key == exchange.SelfTrust { // what it asserts is taken for proven here (S15)
+			t.fault(t.at, "%q is the built-in trust of tokens of ours: give this one another name", t.key)
+		}
 		t.checkSecrets(t.value, nil, false)
 		c.compileTrust(t)
 	}
