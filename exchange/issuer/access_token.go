@@ -12,13 +12,12 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 )
 
-// Bounds on what is signed: refused when over, never cut.
-const (
-	maxActors  = 8
-	maxPayload = 8 << 10 // bytes
-)
+// maxPayload bounds what is signed, in bytes: refused when over, never cut.
+const maxPayload = 8 << 10
 
-// accessClaims are the claims of RFC 9068 §2.2, and `act` of RFC 8693 §4.1.
+// accessClaims are the claims of RFC 9068 §2.2, `act` of RFC 8693 §4.1 and `may_act`
+// of §4.4. Whoever tells tokens of ours from others by their first bytes relies on
+// `iss` coming first and `sub` second.
 type accessClaims struct {
 	Issuer   string     `json:"iss"`
 	Subject  string     `json:"sub"`
@@ -29,6 +28,7 @@ type accessClaims struct {
 	ClientID string     `json:"client_id"`
 	Scope    string     `json:"scope,omitempty"`
 	Actor    *actorPart `json:"act,omitempty"`
+	MayAct   *actorPart `json:"may_act,omitempty"`
 }
 
 // actorPart identifies an actor and nothing more: RFC 8693 §4.1 has no `exp`,
@@ -48,7 +48,7 @@ func (i *Issuer) Mint(_ context.Context, t exchange.AccessToken) (exchange.Secre
 	}
 	payload, err := encode(accessClaims{
 		Issuer: i.URL(), Subject: t.Subject, Audience: t.Audience, Expires: t.Expires.Unix(), Issued: t.Issued.Unix(),
-		ID: t.ID.String(), ClientID: t.ClientID, Scope: strings.Join(t.Scopes, " "), Actor: i.actorClaim(t.Actors),
+		ID: t.ID.String(), ClientID: t.ClientID, Scope: strings.Join(t.Scopes, " "), Actor: i.actorClaim(t.Actors), MayAct: mayActClaim(t.MayAct),
 	})
 	if err != nil {
 		return exchange.Secret{}, fmt.Errorf("minting an access token: %w", err)
@@ -70,8 +70,10 @@ func (i *Issuer) checkAccess(t *exchange.AccessToken, now time.Time) error {
 		return errors.New("it has no audience")
 	case t.ClientID == "":
 		return errors.New("it has no client_id")
-	case len(t.Actors) > maxActors:
-		return exchange.Fault(exchange.KindInvalidActor, fmt.Sprintf("the delegation chain is too deep: %d actors at most", maxActors), nil)
+	case len(t.Actors) > exchange.MaxActors:
+		return exchange.Fault(exchange.KindInvalidActor, fmt.Sprintf("the delegation chain is too deep: %d actors at most", exchange.MaxActors), nil)
+	case t.MayAct != nil && (t.MayAct.Issuer == "" || t.MayAct.ID == ""):
+		return errors.New("its may_act names nobody")
 	}
 	if vendorOf(t.Audience) != nil { // a cloud that looked at `aud` alone would take it (S1)
 		return fmt.Errorf("its audience %q is a cloud's own", t.Audience)
@@ -122,6 +124,15 @@ func (i *Issuer) actorClaim(actors []exchange.Actor) *actorPart {
 		chain = &actorPart{Issuer: i.url, Subject: name, Actor: chain}
 	}
 	return chain
+}
+
+// mayActClaim names the only actor, by the issuer that the subject's own token meant
+// (S15).
+func mayActClaim(m *exchange.MayAct) *actorPart {
+	if m == nil {
+		return nil
+	}
+	return &actorPart{Issuer: m.Issuer, Subject: m.ID}
 }
 
 // encode writes claims as JSON without escaping for HTML, which a token is not.

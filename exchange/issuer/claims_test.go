@@ -74,18 +74,65 @@ func TestRFC8693Section4_1ActorChain(t *testing.T) {
 	}
 }
 
+// S15: who was proven in an earlier exchange of ours keeps the name, below whoever
+// acts now; what somebody else asserted stays told apart.
+func TestS15ActorChainAcrossExchanges(t *testing.T) {
+	k := newKit(t)
+	secret, err := k.mint(t, func(a *exchange.AccessToken) {
+		a.Actors = []exchange.Actor{
+			{Name: "client:wiki", Proven: true},
+			{Name: "k8s:prod:agents:helper", AssertedBy: exchange.SelfTrust},
+			{Name: "bob", Issuer: "https://corp", AssertedBy: "corp"},
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, claims, err := verify(k.AccessJWKS(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"iss": k.URL(), "sub": "client:wiki",
+		"act": map[string]any{
+			"iss": k.URL(), "sub": "k8s:prod:agents:helper",
+			"act": map[string]any{"iss": k.URL(), "sub": "asserted:corp:https%3A//corp:bob"},
+		},
+	}
+	if !reflect.DeepEqual(claims["act"], want) {
+		t.Errorf("act is %v, want %v", claims["act"], want)
+	}
+}
+
+// RFC 8693 §4.4: who may act is in the token, by issuer and subject.
+func TestRFC8693Section4_4MayAct(t *testing.T) {
+	k := newKit(t)
+	secret, err := k.mint(t, func(a *exchange.AccessToken) { a.MayAct = &exchange.MayAct{Issuer: "https://corp", ID: "robot"} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, claims, err := verify(k.AccessJWKS(), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]any{"iss": "https://corp", "sub": "robot"}; !reflect.DeepEqual(claims["may_act"], want) {
+		t.Errorf("may_act is %v, want %v", claims["may_act"], want)
+	}
+}
+
 func TestMintRefuses(t *testing.T) {
 	k := newKit(t)
 	for name, change := range map[string]func(*exchange.AccessToken){
-		"no id":         func(a *exchange.AccessToken) { a.ID = exchange.ID{} },
-		"no subject":    func(a *exchange.AccessToken) { a.Subject = "" },
-		"no audience":   func(a *exchange.AccessToken) { a.Audience = "" },
-		"no client":     func(a *exchange.AccessToken) { a.ClientID = "" },
-		"two scopes":    func(a *exchange.AccessToken) { a.Scopes = []string{"a b"} },
-		"empty scope":   func(a *exchange.AccessToken) { a.Scopes = []string{""} },
-		"quoted scope":  func(a *exchange.AccessToken) { a.Scopes = []string{`a"`} },
-		"unnamed actor": func(a *exchange.AccessToken) { a.Actors = []exchange.Actor{{Proven: true}} },
-		"nobody's word": func(a *exchange.AccessToken) { a.Actors = []exchange.Actor{{Name: "bob"}} },
+		"no id":             func(a *exchange.AccessToken) { a.ID = exchange.ID{} },
+		"no subject":        func(a *exchange.AccessToken) { a.Subject = "" },
+		"no audience":       func(a *exchange.AccessToken) { a.Audience = "" },
+		"no client":         func(a *exchange.AccessToken) { a.ClientID = "" },
+		"two scopes":        func(a *exchange.AccessToken) { a.Scopes = []string{"a b"} },
+		"empty scope":       func(a *exchange.AccessToken) { a.Scopes = []string{""} },
+		"quoted scope":      func(a *exchange.AccessToken) { a.Scopes = []string{`a"`} },
+		"may_act of nobody": func(a *exchange.AccessToken) { a.MayAct = &exchange.MayAct{Issuer: "https://corp"} },
+		"unnamed actor":     func(a *exchange.AccessToken) { a.Actors = []exchange.Actor{{Proven: true}} },
+		"nobody's word":     func(a *exchange.AccessToken) { a.Actors = []exchange.Actor{{Name: "bob"}} },
 		"a long chain": func(a *exchange.AccessToken) {
 			a.Actors = slices.Repeat([]exchange.Actor{{Name: "a", Proven: true}}, 9)
 		},
