@@ -28,6 +28,10 @@ test: postgres ## All tests, race detector on; installs or finds PostgreSQL firs
 fuzz: ## Each fuzz target for FUZZTIME (default 5s)
 	deploy/test/fuzz.sh $(FUZZTIME)
 
+.PHONY: test-api
+test-api: ## Schemathesis over the OpenAPI document of a running server, with and without a token
+	deploy/test/api.sh
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, buf, go.mod, shell, forbidden words and skips
 	deploy/test/lint.sh

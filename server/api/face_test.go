@@ -126,9 +126,11 @@ func TestRESTRequestsThatFitNoMethod(t *testing.T) {
 		status             int
 		advice             string
 	}{
-		{"PUT", "/v1/exchanges", "{}", 405, "another method"},
-		{"DELETE", "/v1/exchanges/" + id, "", 405, "another method"},
-		{"POST", "/v1/exchanges/" + id, "{}", 405, "another method"},
+		{"PUT", "/v1/exchanges", "{}", 405, "this path takes GET, POST"},
+		{"TRACE", "/v1/denies", "", 405, "this path takes GET, POST"},
+		{"OPTIONS", "/v1/exchanges:tail", "", 405, "this path takes GET"},
+		{"DELETE", "/v1/exchanges/" + id, "", 405, "this path takes"},
+		{"POST", "/v1/exchanges/" + id, "{}", 405, "this path takes"},
 		{"GET", "/v1/nothing", "", 404, "nothing at this path"},
 		{"GET", "/v1/exchanges/" + id + "/events", "", 404, "nothing at this path"},
 		{"GET", "/v1//exchanges", "", 404, "nothing at this path"},
@@ -152,7 +154,11 @@ func TestRESTRequestsThatFitNoMethod(t *testing.T) {
 		if c.method == "POST" {
 			headers = nil
 		}
-		h.send(t, c.method, c.path, c.body, headers...).want(t, c.status, "invalid_request", c.advice)
+		got := h.send(t, c.method, c.path, c.body, headers...)
+		got.want(t, c.status, "invalid_request", c.advice)
+		if allow := got.header.Get("Allow"); (allow != "") != (c.status == 405) || strings.Contains(allow, c.method) {
+			t.Errorf("%s %s: Allow: %q", c.method, c.path, allow) // RFC 9110 §15.5.6
+		}
 	}
 	if h.bureau.count() != 0 || h.book.reads > 3 {
 		t.Errorf("%d exchanges, %d reads", h.bureau.count(), h.book.reads)

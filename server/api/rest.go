@@ -139,7 +139,11 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 	}).WithContext(r.Context())
 	found, _ := f.routes.Handler(r)
 	to, ok := found.(*route)
-	if !ok {
+	if !ok || r.Method == http.MethodHead { // the mux takes HEAD for GET, and the gateway does not
+		if allow := f.allowed(r); allow != "" {
+			w.Header().Set("Allow", allow) // RFC 9110 §15.5.6
+			return nil, exchange.Fault(exchange.KindMethodNotAllowed, "this path takes "+allow, nil)
+		}
 		return inner, nil // the gateway says what is wrong with it
 	}
 	if !utf8.ValidString(r.URL.Path) { // protobuf has no strings for it
@@ -163,6 +167,18 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 		inner.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	return inner, nil
+}
+
+// allowed lists the methods that a path takes; empty: there is nothing at it.
+func (f *rest) allowed(r *http.Request) string {
+	var list []string
+	for _, method := range [...]string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		found, _ := f.routes.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host})
+		if _, ok := found.(*route); ok {
+			list = append(list, method)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func (to *route) checkQuery(raw string) error {

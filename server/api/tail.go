@@ -151,10 +151,6 @@ func (s auditService) tailEnd(ctx context.Context, err error) error {
 // serveTail is the REST face of TailExchanges: one JSON object a line. The failure
 // of a tail that has begun is its last line.
 func (f *rest) serveTail(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet {
-		writeFailure(w, r, failureOf(exchange.Fault(exchange.KindMethodNotAllowed, "this path takes another method", nil)))
-		return
-	}
 	query := r.URL.Query()
 	stream, err := cambiov1.NewAuditServiceClient(f.inside).TailExchanges(r.Context(), &cambiov1.TailExchangesRequest{
 		Filter: query.Get("filter"), After: query.Get("after"),
