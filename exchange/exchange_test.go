@@ -133,7 +133,7 @@ func (h *house) noSecret(what, text string) {
 
 func noSecret(t testing.TB, what, text string) {
 	t.Helper()
-	for _, s := range []string{subjectToken, actorToken, revokeSecret, mintedPrefix} {
+	for _, s := range []string{subjectToken, actorToken, ownToken, revokeSecret, mintedPrefix} {
 		if strings.Contains(text, s) {
 			t.Errorf("%s holds a secret: %s", what, text)
 		}
@@ -173,6 +173,12 @@ type policy struct {
 	behind   error
 	asked    []exchange.Question
 	hash     byte
+	returns  bool              // the target's tokens are ours and may come back
+	serves   map[string]string // client → the resource it is the server of
+}
+
+func (p *policy) Serves(client, resource string) bool {
+	return resource != "" && p.serves[client] == resource
 }
 
 func (p *policy) Current() (exchange.Decider, error) { return p, p.behind }
@@ -199,7 +205,8 @@ func (p *policy) Decide(q exchange.Question) exchange.Decision {
 	d := exchange.Decision{
 		Rule: "r1", Revision: exchange.Revision{Hash: "rev1", Seq: 1}, Epoch: p.epoch, Scopes: p.scopes, Lifetime: p.lifetime,
 		Target: &exchange.Target{
-			Tenant: "default", Name: "bank", Provider: "test", Facts: exchange.Facts{MayOutlive: p.outlive}, Hash: [32]byte{p.hash},
+			Tenant: "default", Name: "bank", Provider: "test", Hash: [32]byte{p.hash}, Returns: p.returns,
+			Facts: exchange.Facts{MayOutlive: p.outlive, Own: p.returns},
 		},
 	}
 	if q.Lifetime > 0 {

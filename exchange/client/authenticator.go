@@ -66,7 +66,7 @@ func (a *Authenticator) Secret(_ context.Context, id string, secret exchange.Sec
 	if !matches(secret, c.Secrets) || !known {
 		return Proven{}, refused(errors.New("no such client, or not its secret"))
 	}
-	return Proven{Client: c, Self: c.Subject(now)}, nil
+	return Proven{Client: c, Self: a.self(&c, now)}, nil
 }
 
 // Assertion proves a client by an assertion of its own, or by a token of a trust.
@@ -99,9 +99,17 @@ func (a *Authenticator) own(ctx context.Context, c exchange.Client, id string, a
 	case len(s.Asserted) > 0 || s.MayAct != nil:
 		return Proven{}, advised("a client's assertion speaks for the client alone: leave out act and may_act")
 	}
-	return Proven{Client: c, Self: c.Subject(now), Once: &exchange.Once{
+	return Proven{Client: c, Self: a.self(&c, now), Once: &exchange.Once{
 		Realm: "client:" + c.Tenant + ":" + c.Name, Hash: sha256.Sum256([]byte(s.JTI)), Expires: s.Expires,
 	}}, nil
+}
+
+// self is a client that proved itself without a token, as a subject. It is known to
+// our issuer and to nobody else, so that is who may_act names it by.
+func (a *Authenticator) self(c *exchange.Client, now time.Time) exchange.Subject {
+	s := c.Subject(now)
+	s.Issuer = a.o.Issuer
+	return s
 }
 
 // token checks a token of a trust, which policy takes for a client's.

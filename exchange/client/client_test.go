@@ -55,7 +55,7 @@ func TestSecretRotation(t *testing.T) {
 	a := open(directory{"ci": {Tenant: "default", Name: "ci", Secrets: [][32]byte{sumOf(one.Reveal()), sumOf(two.Reveal())}}})
 	for secret, want := range map[exchange.Secret]bool{one: true, two: true, three: false} {
 		p, err := a.Secret(t.Context(), "ci", secret, noon)
-		if (err == nil) != want || want && (p.Client.Name != "ci" || p.Self.Name != "client:ci") {
+		if (err == nil) != want || want && (p.Client.Name != "ci" || p.Self.Name != "client:ci" || p.Self.Issuer != "https://cambio.example") {
 			t.Errorf("%v %v", p.Client.Name, err)
 		}
 	}

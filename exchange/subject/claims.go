@@ -17,11 +17,7 @@ var registeredClaims = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "client_id", "cnf", "act", "may_act",
 }
 
-const (
-	maxAudiences   = 64
-	maxActors      = 8    // depth of an `act` chain
-	maxActorsBytes = 2048 // of all names in it
-)
+const maxAudiences = 64
 
 // claims are the registered claims (RFC 7519 §4.1) with their types checked.
 type claims struct {
@@ -178,7 +174,8 @@ func (t *trust) checkUse(p presented, c claims, now time.Time) error {
 	return nil
 }
 
-// readActors reads `act` and `may_act` (RFC 8693 §4.1, §4.4).
+// readActors reads `act` and `may_act` (RFC 8693 §4.1, §4.4). What we signed
+// ourselves was held to the caps then, by names that are longer in the token.
 func (c *claims) readActors(by string) error {
 	level, nested := c.all["act"]
 	size := 0
@@ -205,8 +202,8 @@ func (c *claims) readActors(by string) error {
 			issuer = c.issuer
 		}
 		size += len(id) + len(issuer)
-		if len(c.actors) == maxActors || size > maxActorsBytes {
-			return refused("the token's delegation chain (act) is too long")
+		if by != exchange.SelfTrust && (len(c.actors) == exchange.MaxActors || size > exchange.MaxActorsBytes) {
+			return refused(fmt.Sprintf("the token's delegation chain (act) is too long: %d actors at most, with %d bytes of names", exchange.MaxActors, exchange.MaxActorsBytes))
 		}
 		c.actors = append(c.actors, exchange.Actor{Name: id, Issuer: issuer, ID: id, AssertedBy: by})
 		level, nested = object["act"]
