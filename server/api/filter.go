@@ -67,30 +67,26 @@ func (f *filterText) fault(offset int, format string, args ...any) error {
 
 func (f *filterText) at(e *expr.Expr) int { return int(f.positions[e.GetId()]) }
 
-// checkNesting bounds the parser's recursion before it begins.
+// checkNesting bounds the parser's recursion before it begins. What is a parenthesis
+// and what is text is the lexer's to say: a quote within a word, for one, opens no
+// string.
 func (f *filterText) checkNesting() error {
-	depth, quote, escaped := 0, byte(0), false
-	for i := range len(f.text) {
-		c := f.text[i]
-		switch {
-		case escaped:
-			escaped = false
-		case quote != 0 && c == '\\':
-			escaped = true
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote != 0:
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '(':
+	var lexer filtering.Lexer
+	lexer.Init(f.text)
+	for depth := 0; ; {
+		token, err := lexer.Lex()
+		if err != nil {
+			return nil // its end, or what the parser will complain of
+		}
+		switch token.Type {
+		case filtering.TokenTypeLeftParen:
 			if depth++; depth > ledger.MaxDepth {
-				return f.fault(i, "parentheses are nested too deep: %d levels at most", ledger.MaxDepth)
+				return f.fault(int(token.Position.Offset), "parentheses are nested too deep: %d levels at most", ledger.MaxDepth)
 			}
-		case c == ')':
+		case filtering.TokenTypeRightParen:
 			depth--
 		}
 	}
-	return nil
 }
 
 // grammar is what syntax faults remind of.
