@@ -28,6 +28,7 @@ type Lease struct {
 	Issued   time.Time
 	Expires  time.Time
 	State    LeaseState
+	Revoked  time.Time // zero: it was not
 
 	// Actor is the outermost actor proven in the exchange, who holds the credential
 	// for the subject; empty: nobody acts.

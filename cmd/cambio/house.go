@@ -180,7 +180,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 		Gate:  governor.NewGate(governor.GateOptions{Now: time.Now, NotCalled: provider.ErrNotCalled}),
 	})
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
-		Intents: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,
+		Intents: h.store, Expiries: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,
 	})
 	h.desk = lease.NewDesk(lease.DeskOptions{
 		Denies: h.store, Book: h.store, Revoke: vendor.Revoke, Sealer: sealer, Now: time.Now, Random: rand.Reader,

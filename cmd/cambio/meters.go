@@ -45,6 +45,7 @@ type meters struct {
 	vends       *prometheus.HistogramVec
 	reaped      *prometheus.CounterVec
 	reapFaults  prometheus.Counter
+	pruned      prometheus.Counter
 	policyLoads prometheus.Counter
 	policyFault prometheus.Counter
 	policyBad   prometheus.Gauge
@@ -87,6 +88,7 @@ func newMeters(log *slog.Logger) *meters {
 	m.ages = histogram("credential_age_seconds", "Age of credentials that served again.", prometheus.ExponentialBuckets(1, 3, 10), "provider", "method")
 	m.vends = histogram("vend_duration_seconds", "Duration of calls of providers.", latency, "provider")
 	m.reaped = counter("intents_reaped_total", "Intents without an outcome that ended as unknown.", "provider", "revoked")
+	m.pruned = counter("leases_pruned_total", "Leases that ended long ago and were forgotten.").WithLabelValues()
 	m.reapFaults = counter("reaper_faults_total", "Rounds of the reaper that could not finish.").WithLabelValues()
 	m.policyLoads = counter("policy_loads_total", "Policy revisions put in force by this process.").WithLabelValues()
 	m.policyFault = counter("policy_faults_total", "Edits of the policy that were refused; the old revision stayed.").WithLabelValues()
@@ -194,6 +196,9 @@ func (m *meters) Reaped(provider string, revoked bool) {
 	m.reaped.WithLabelValues(provider, strconv.FormatBool(revoked)).Inc()
 	m.log.Warn("an intent without an outcome ended as unknown", "provider", provider, "revoked", revoked)
 }
+
+// Pruned implements lease.Meter.
+func (m *meters) Pruned(leases int) { m.pruned.Add(float64(leases)) }
 
 // Failed implements lease.Meter.
 func (m *meters) Failed(err error) {

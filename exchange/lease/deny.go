@@ -31,7 +31,7 @@ type Denies interface {
 	ListDenies(ctx context.Context, tenant string, below int64, ended bool, limit int) ([]exchange.Deny, error)
 }
 
-// DeskOptions are what a Desk works with. All are needed, save Changed.
+// DeskOptions are what a Desk works with. All are needed, save where it is said.
 type DeskOptions struct {
 	Denies Denies
 	Book   Book
@@ -44,9 +44,19 @@ type DeskOptions struct {
 	// Changed is told that the denies have changed, so that this replica need not
 	// wait to find out. Optional.
 	Changed func(ctx context.Context)
+
+	// Policy decides renewals, and Standing says whether a lease still stands;
+	// Register has such a method. Both are needed where Renew is there.
+	Policy   exchange.Policy
+	Standing func(ctx context.Context, tenant string, id exchange.ID) (Outstanding, error)
+	// Renew asks a provider that a credential live until then, and returns until when
+	// it does; CanRenew tells whether a target's provider has a way to. Optional:
+	// nothing is renewed.
+	Renew    func(ctx context.Context, tenant, target string, with exchange.Secret, until time.Time) (time.Time, error)
+	CanRenew func(tenant, target string) bool
 }
 
-// Desk is where operators stop things.
+// Desk is where credentials that are out are stopped and renewed.
 type Desk struct{ o DeskOptions }
 
 // NewDesk makes a Desk.
@@ -68,7 +78,7 @@ const (
 const clockSlack = 24 * time.Hour
 
 // members are what a deny can name here.
-var members = []string{"actor", "credential", "rule", "subject", "target", "trust"}
+var members = []string{"actor", "credential", "lineage", "rule", "subject", "target", "trust"}
 
 // Add puts a deny in force: when it returns, nothing that the deny covers can be
 // issued any more (S31). event says who adds it; the rest of it is filled in here.
@@ -121,6 +131,9 @@ func check(d exchange.Deny, now time.Time) string {
 			return "match." + name + " is empty: give its exact value"
 		case len(value) > maxValue || !printable(value):
 			return fmt.Sprintf("match.%s is not one line of at most %d bytes", name, maxValue)
+		}
+		if _, err := exchange.ParseID(value); name == "lineage" && err != nil {
+			return "match.lineage is the id of a lease: " + err.Error()
 		}
 	}
 	switch {
@@ -216,12 +229,18 @@ func covers(match map[string]string, r *exchange.Record) bool {
 			holds = r.Rule == value
 		case "credential":
 			holds = r.Credential == value
+		case "lineage": // the lease itself, and what descends from it
+			holds = r.Lease == value || slices.Contains(r.Lineage, value)
 		case "actor":
 			holds = slices.Contains(r.Actors, value) ||
 				slices.ContainsFunc(r.Asserted, func(a string) bool { return strings.HasSuffix(a, " says "+value) })
 		case "trust":
 			holds = r.Trust == value || trustOf(r.Subject) == value ||
-				slices.ContainsFunc(r.Actors, func(a string) bool { return trustOf(a) == value })
+				slices.ContainsFunc(r.Actors, func(a string) bool { return trustOf(a) == value }) ||
+				slices.ContainsFunc(r.Asserted, func(a string) bool { // who was proven here in an earlier exchange
+					name, ours := strings.CutPrefix(a, exchange.SelfTrust+" says ")
+					return ours && trustOf(name) == value
+				})
 		}
 		if !holds {
 			return false

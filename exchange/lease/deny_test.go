@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,6 +31,7 @@ type shelves struct {
 	events  []exchange.Event
 	err     error
 	pages   int
+	passed  time.Duration
 }
 
 func (b *shelves) AddDeny(_ context.Context, d exchange.Deny, e exchange.Event) (int64, error) {
@@ -96,7 +98,7 @@ func (b *shelves) Outstanding(_ context.Context, q lease.Query) (page []lease.Ou
 	for _, l := range b.out {
 		later := l.Expires.After(q.Expires) || l.Expires.Equal(q.Expires) && bytes.Compare(l.ID[:], q.After[:]) > 0
 		if l.Tenant == q.Tenant && l.State == exchange.LeaseActive && l.Expires.After(monday) && later && len(page) < q.Limit &&
-			(q.Subject == "" || q.Subject == l.Subject) && (q.Target == "" || q.Target == l.Target) && (q.Rule == "" || q.Rule == l.Rule) {
+			(q.Lineage.IsZero() || q.Lineage == l.ID || slices.Contains(l.Lineage, q.Lineage)) && (q.Subject == "" || q.Subject == l.Subject) && (q.Target == "" || q.Target == l.Target) && (q.Rule == "" || q.Rule == l.Rule) {
 			page = append(page, l)
 		}
 	}
@@ -116,13 +118,53 @@ func (b *shelves) RevokeLease(_ context.Context, tenant string, id exchange.ID, 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.out {
-		if l := &b.out[i]; l.ID == id && l.Tenant == tenant && l.State == exchange.LeaseActive {
-			l.State, b.events = exchange.LeaseRevoked, append(b.events, e)
+		if l := &b.out[i]; l.ID == id && l.Tenant == tenant && l.State == exchange.LeaseActive && l.Expires.After(b.clock()) {
+			if b.err != nil {
+				return false, b.err
+			}
+			l.State, l.Revoked, b.events = exchange.LeaseRevoked, b.clock(), append(b.events, e)
 			return true, nil
 		}
 	}
 	return false, nil
 }
+
+func (b *shelves) LeaseWithRecord(_ context.Context, tenant string, id exchange.ID) (lease.Outstanding, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.out {
+		if l.ID == id && l.Tenant == tenant {
+			return l, b.err
+		}
+	}
+	return lease.Outstanding{}, cmp.Or(b.err, error(exchange.Fault(exchange.KindNotFound, "there is no such lease", nil)))
+}
+
+func (b *shelves) ListLeases(context.Context, lease.List) ([]exchange.Lease, error) {
+	return nil, errors.New("the desk lists nothing")
+}
+
+func (b *shelves) RenewLease(_ context.Context, r lease.Renewal) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return false, b.err
+	}
+	if !r.Corrects && r.Epoch != b.epoch {
+		return false, exchange.ErrStale
+	}
+	for i := range b.out {
+		l := &b.out[i]
+		if l.ID == r.Lease && l.Tenant == r.Tenant && l.Expires.Equal(r.From) && (r.Corrects || l.State == exchange.LeaseActive && l.Expires.After(b.clock())) {
+			l.Expires, b.events = r.Until, append(b.events, r.Event)
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// clock is the database's.
+func (b *shelves) clock() time.Time { return monday.Add(b.passed) }
 
 func newID(t *testing.T) exchange.ID {
 	t.Helper()
@@ -168,7 +210,7 @@ func newScene(t *testing.T) *scene {
 	}
 	s := &scene{shelves: &shelves{t: t}, bank: &bank{fails: map[string]error{}}, sealer: sealer}
 	s.desk = lease.NewDesk(lease.DeskOptions{
-		Denies: s.shelves, Book: s.shelves, Revoke: s.bank.revoke, Sealer: sealer, Now: func() time.Time { return monday }, Random: rand.Reader,
+		Denies: s.shelves, Book: s.shelves, Revoke: s.bank.revoke, Sealer: sealer, Now: s.clock, Random: rand.Reader,
 	})
 	return s
 }
@@ -345,7 +387,7 @@ func TestBadDenies(t *testing.T) {
 	}{
 		"no match":           {exchange.Deny{Reason: "r"}, "match is empty"},
 		"unknown member":     {exchange.Deny{Match: map[string]string{"moon": "full"}, Reason: "r"}, "unknown member"},
-		"lineage":            {exchange.Deny{Match: map[string]string{"lineage": "x"}, Reason: "r"}, "unknown member"},
+		"no lease's id":      {exchange.Deny{Match: map[string]string{"lineage": "x"}, Reason: "r"}, "match.lineage is the id of a lease"},
 		"empty member":       {exchange.Deny{Match: map[string]string{"rule": ""}, Reason: "r"}, "match.rule is empty"},
 		"a long member":      {exchange.Deny{Match: map[string]string{"rule": strings.Repeat("r", 1025)}, Reason: "r"}, "at most 1024"},
 		"lines in a member":  {exchange.Deny{Match: map[string]string{"rule": "a\nb"}, Reason: "r"}, "one line"},

@@ -15,10 +15,17 @@ import (
 const (
 	DefaultEvery  = 30 * time.Second
 	DefaultGiveUp = time.Hour
+	DefaultKeep   = 24 * time.Hour
 )
 
 // batch is how many intents one round looks at.
 const batch = 256
+
+// The bounds on one round's forgetting of leases. A batch is one transaction.
+const (
+	pruneBatch   = 2000
+	pruneBatches = 500
+)
 
 // Bounds of one call to a provider and of one durable write.
 const (
@@ -28,8 +35,9 @@ const (
 
 // ReaperOptions say what a Reaper works with.
 type ReaperOptions struct {
-	Intents Intents
-	Ledger  exchange.Ledger
+	Intents  Intents
+	Expiries Expiries
+	Ledger   exchange.Ledger
 	// Recover ends whatever the intent's exchange minted. An error of
 	// KindUnavailable or KindThrottled means: try again; any other, that it cannot
 	// be done.
@@ -41,7 +49,10 @@ type ReaperOptions struct {
 	// GiveUp is how long past its deadline an intent is tried while its provider is
 	// down, before it is marked all the same; zero: DefaultGiveUp.
 	GiveUp time.Duration
-	Meter  Meter // nil: nobody is told
+	// Keep is how long after its expiry a lease is forgotten, so that until then it
+	// can be said when it ended; zero: DefaultKeep.
+	Keep  time.Duration
+	Meter Meter // nil: nobody is told
 }
 
 // Meter is told what the reaper finds. It must not block.
@@ -49,12 +60,14 @@ type Meter interface {
 	// Reaped is told of one intent that ended as unknown; revoked: and whatever it
 	// minted is dead.
 	Reaped(provider string, revoked bool)
+	// Pruned is told how many leases were forgotten.
+	Pruned(leases int)
 	// Failed is told of a round that could not finish.
 	Failed(err error)
 }
 
 // Reaper ends intents that have no outcome: their process died, or its database
-// did. Any number may run; each step is safe to repeat, and the ledger lets one
+// did. It forgets leases that ended long ago. Any number may run; each step is safe to repeat, and the ledger lets one
 // outcome in (S27).
 type Reaper struct{ o ReaperOptions }
 
@@ -66,13 +79,18 @@ func NewReaper(o ReaperOptions) *Reaper {
 	if o.GiveUp == 0 {
 		o.GiveUp = DefaultGiveUp
 	}
+	if o.Keep == 0 {
+		o.Keep = DefaultKeep
+	}
 	return &Reaper{o: o}
 }
 
 // Run reaps at once and then every so often, until ctx ends.
 func (r *Reaper) Run(ctx context.Context) {
 	for {
-		if _, err := r.Reap(ctx); err != nil && ctx.Err() == nil && r.o.Meter != nil {
+		_, reaping := r.Reap(ctx)
+		_, pruning := r.Prune(ctx)
+		if err := errors.Join(reaping, pruning); err != nil && ctx.Err() == nil && r.o.Meter != nil {
 			r.o.Meter.Failed(err)
 		}
 		timer := time.NewTimer(r.pause())
@@ -127,6 +145,27 @@ func (r *Reaper) Reap(ctx context.Context) (int, error) {
 			return marked, first
 		}
 	}
+}
+
+// Prune forgets the leases that ended long ago, and returns how many. What one round
+// leaves, the next one takes.
+func (r *Reaper) Prune(ctx context.Context) (int, error) {
+	pruned := 0
+	var err error
+	for range pruneBatches {
+		var n int
+		n, err = r.o.Expiries.PruneLeases(ctx, r.o.Keep, pruneBatch)
+		if pruned += n; err != nil || n < pruneBatch {
+			break
+		}
+	}
+	if pruned > 0 && r.o.Meter != nil {
+		r.o.Meter.Pruned(pruned)
+	}
+	if err != nil {
+		return pruned, fmt.Errorf("forgetting leases: %w", err)
+	}
+	return pruned, nil
 }
 
 // end recovers one intent and marks it. It reports whether this call marked it.

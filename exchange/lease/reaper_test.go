@@ -32,6 +32,9 @@ type books struct {
 	fail     func(e exchange.Event) error // before a write
 	lost     func(e exchange.Event) error // after it
 	listed   int
+
+	old, batches int
+	pruneFail    error
 }
 
 func newBooks(t testing.TB) *books {
@@ -78,6 +81,19 @@ func (b *books) Pending(_ context.Context, limit int) ([]exchange.Intent, error)
 	return open, nil
 }
 
+// PruneLeases has leases that ended, as many as old says.
+func (b *books) PruneLeases(_ context.Context, keep time.Duration, limit int) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if keep != 24*time.Hour || limit < 1 {
+		return 0, errors.New("not what anybody would forget")
+	}
+	n := min(b.old, limit)
+	b.old -= n
+	b.batches++
+	return n, b.pruneFail
+}
+
 func (b *books) Intend(context.Context, exchange.Intent) error {
 	return errors.New("the reaper intends nothing")
 }
@@ -119,6 +135,7 @@ type meter struct {
 	revoked int
 	alive   int
 	failed  []error
+	pruned  int
 }
 
 func (m *meter) Reaped(_ string, revoked bool) {
@@ -131,6 +148,12 @@ func (m *meter) Reaped(_ string, revoked bool) {
 	}
 }
 
+func (m *meter) Pruned(leases int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pruned += leases
+}
+
 func (m *meter) Failed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,7 +161,7 @@ func (m *meter) Failed(err error) {
 }
 
 func reaper(b *books, m *meter, recover func(context.Context, exchange.Intent) error) *lease.Reaper {
-	return lease.NewReaper(lease.ReaperOptions{Intents: b, Ledger: b, Recover: recover, Now: b.now, Random: rand.Reader, Meter: m})
+	return lease.NewReaper(lease.ReaperOptions{Intents: b, Expiries: b, Ledger: b, Recover: recover, Now: b.now, Random: rand.Reader, Meter: m})
 }
 
 // TestReap says what becomes of an intent by what the provider answers.
@@ -333,7 +356,7 @@ func TestRun(t *testing.T) {
 		b.now = time.Now
 		b.open(time.Minute)
 		r := lease.NewReaper(lease.ReaperOptions{
-			Intents: b, Ledger: b, Now: time.Now, Random: rand.Reader, Every: 10 * time.Second, Meter: m,
+			Intents: b, Expiries: b, Ledger: b, Now: time.Now, Random: rand.Reader, Every: 10 * time.Second, Meter: m,
 			Recover: func(context.Context, exchange.Intent) error { return nil },
 		})
 		ctx, stop := context.WithCancel(t.Context())
@@ -361,4 +384,18 @@ func TestRun(t *testing.T) {
 			t.Errorf("%d failures were reported", len(m.failed))
 		}
 	})
+}
+
+// TestS26EndedLeasesAreForgotten in bounded batches, and the meter is told.
+func TestS26EndedLeasesAreForgotten(t *testing.T) {
+	b, m := newBooks(t), &meter{}
+	b.old = 4500
+	r := reaper(b, m, nil)
+	if n, err := r.Prune(t.Context()); err != nil || n != 4500 || b.batches != 3 || m.pruned != 4500 {
+		t.Errorf("%d in %d batches, the meter has %d, %v", n, b.batches, m.pruned, err)
+	}
+	b.pruneFail = errors.New("the connection was lost")
+	if _, err := r.Prune(t.Context()); !errors.Is(err, b.pruneFail) {
+		t.Errorf("%v", err)
+	}
 }

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,7 +11,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 )
 
-// Bounds on one call of Stop.
+// Bounds on one call of Stop or Revoke.
 const (
 	stopPage     = 500             // leases that are read at once
 	stopListed   = 500             // credentials that one answer names, about
@@ -18,7 +19,7 @@ const (
 	stopBudget   = 8 * time.Second // after which no more are begun
 )
 
-// Fate is what becomes of a credential that a deny covers.
+// Fate is what becomes of a credential that is to be stopped.
 type Fate uint8
 
 // The fates.
@@ -27,9 +28,10 @@ const (
 	FateExpires                    // nothing takes it back
 	FateNotStopped                 // it could be taken back, and was not
 	FatePending                    // its exchange is under way, or its process died
+	FateRefused                    // a token of ours: dead here, and for whoever asks here
 )
 
-// Stopped is one credential that a deny covers.
+// Stopped is one credential that is to be stopped.
 type Stopped struct {
 	Fate Fate
 	Why  string
@@ -39,12 +41,23 @@ type Stopped struct {
 	Credential string // its fingerprint; empty for a pending one
 }
 
-// Place is how far Stop has come: the last lease that it looked at, or the last
-// intent. The zero Place is the beginning.
+// Place is how far Stop or Revoke has come: the last lease that it looked at, or the
+// last intent. The zero Place is the beginning.
 type Place struct {
 	Intents bool
 	Expires time.Time
 	After   exchange.ID
+}
+
+// order is what is to be stopped, by a deny or by the revocation of one lease.
+type order struct {
+	tenant  string
+	match   map[string]string // as a deny's
+	except  exchange.ID       // a lease that has been seen to
+	reason  string
+	by      exchange.Record // who does it, and from where
+	how     string          // the explanation in the ledger
+	pending string          // what becomes of an exchange under way
 }
 
 // Stop takes back what a deny in force covers, as far as that can be done, and says
@@ -55,11 +68,19 @@ type Place struct {
 // It is called after Add: the deny's epoch keeps anything new from being issued, so
 // what it finds is all there is.
 func (k *Desk) Stop(ctx context.Context, d exchange.Deny, operator string, from Place) (all []Stopped, next Place, more bool, err error) {
+	return k.carryOut(ctx, order{
+		tenant: d.Tenant, match: d.Match, reason: d.Reason, how: "revoked by " + operator + " with the emergency deny " + d.ID.String(),
+		pending: "its exchange is under way or was broken off: it can no longer be issued, and whatever was minted is withheld, and revoked where the provider can",
+	}, from)
+}
+
+func (k *Desk) carryOut(ctx context.Context, o order, from Place) (all []Stopped, next Place, more bool, err error) {
 	begun := k.o.Now()
 	over := func() bool { return len(all) >= stopListed || k.o.Now().Sub(begun) >= stopBudget }
+	root, _ := exchange.ParseID(o.match["lineage"]) // zero where there is none
 	for !from.Intents {
 		page, err := k.o.Book.Outstanding(ctx, Query{
-			Tenant: d.Tenant, Subject: d.Match["subject"], Target: d.Match["target"], Rule: d.Match["rule"],
+			Tenant: o.tenant, Subject: o.match["subject"], Target: o.match["target"], Rule: o.match["rule"], Lineage: root,
 			Expires: from.Expires, After: from.After, Limit: stopPage,
 		})
 		if err != nil {
@@ -67,7 +88,7 @@ func (k *Desk) Stop(ctx context.Context, d exchange.Deny, operator string, from 
 		}
 		for rest := page; len(rest) > 0; {
 			n := min(len(rest), stopTogether)
-			all = append(all, k.stopEach(ctx, d, operator, rest[:n])...)
+			all = append(all, k.stopEach(ctx, &o, rest[:n])...)
 			from.Expires, from.After = rest[n-1].Expires, rest[n-1].ID
 			if rest = rest[n:]; over() {
 				return all, from, true, nil
@@ -78,18 +99,18 @@ func (k *Desk) Stop(ctx context.Context, d exchange.Deny, operator string, from 
 		}
 	}
 	for {
-		page, err := k.o.Book.Unsettled(ctx, d.Tenant, from.After, stopPage)
+		page, err := k.o.Book.Unsettled(ctx, o.tenant, from.After, stopPage)
 		if err != nil {
 			return nil, from, false, fmt.Errorf("reading the exchanges under way: %w", err)
 		}
 		for i := range page {
 			r := &page[i].Event.Record
-			if from.After = page[i].Event.Exchange; !covers(d.Match, r) {
+			if from.After = page[i].Event.Exchange; !covers(o.match, r) {
 				continue
 			}
 			all = append(all, Stopped{
-				Fate: FatePending, Why: "its exchange is under way or was broken off: it can no longer be issued, and whatever was minted is withheld, and revoked where the provider can",
-				Lease: exchange.Lease{Tenant: d.Tenant, Exchange: page[i].Event.Exchange, Target: r.Target, Provider: r.Provider, Subject: r.Subject, Rule: r.Rule},
+				Fate: FatePending, Why: o.pending,
+				Lease: exchange.Lease{Tenant: o.tenant, Exchange: page[i].Event.Exchange, Target: r.Target, Provider: r.Provider, Subject: r.Subject, Rule: r.Rule},
 			})
 		}
 		if len(page) < stopPage {
@@ -101,60 +122,109 @@ func (k *Desk) Stop(ctx context.Context, d exchange.Deny, operator string, from 
 	}
 }
 
-// stopEach stops those of the leases that the deny covers, at the same time.
-func (k *Desk) stopEach(ctx context.Context, d exchange.Deny, operator string, leases []Outstanding) []Stopped {
-	covered := make([]Stopped, 0, len(leases))
-	for _, l := range leases {
-		r := l.Record
-		r.Subject, r.Target, r.Rule = l.Subject, l.Target, l.Rule // also where the ledger has the record no more
-		if covers(d.Match, &r) {
-			covered = append(covered, Stopped{Lease: l.Lease, Credential: l.Record.Credential})
+// stopEach stops those of the leases that are meant, at the same time.
+func (k *Desk) stopEach(ctx context.Context, o *order, leases []Outstanding) []Stopped {
+	meant := make([]Stopped, 0, len(leases))
+	for i := range leases {
+		l := &leases[i]
+		r := l.recordOf()
+		if l.ID != o.except && covers(o.match, &r) {
+			meant = append(meant, Stopped{Lease: l.Lease, Credential: l.Record.Credential})
 		}
 	}
-	var revoking sync.WaitGroup
-	for i := range covered {
-		s := &covered[i]
-		if len(s.Lease.Sealed) == 0 {
-			s.Fate, s.Why = FateExpires, "nothing takes it back: whoever accepts it checks it without asking, or its provider has no way to revoke it"
-			continue
-		}
-		revoking.Go(func() { k.revoke(ctx, d, operator, s) })
+	var stopping sync.WaitGroup
+	for i := range meant {
+		stopping.Go(func() { k.stopOne(ctx, o, &meant[i]) })
 	}
-	revoking.Wait()
-	return covered
+	stopping.Wait()
+	return meant
 }
+
+// stopOne stops one credential by whatever way there is.
+func (k *Desk) stopOne(ctx context.Context, o *order, s *Stopped) {
+	switch {
+	case len(s.Lease.Sealed) > 0:
+		k.revoke(ctx, o, s)
+	case ours(&s.Lease):
+		k.refuse(ctx, o, s)
+	default:
+		s.Fate, s.Why = FateExpires, "nothing takes it back: its provider has no way to revoke it, so it works until "+exchange.FormatTime(s.Lease.Expires)
+	}
+}
+
+// ours reports whether a credential is a token of our own: it carries the id of its
+// lease as its own (RFC 7519 §4.1.7).
+func ours(l *exchange.Lease) bool { return len(l.Sealed) == 0 && l.Handle == l.ID.String() }
 
 // revoke takes one credential back at its provider, then says so in the ledger. In
 // between it is dead and on record as active: going there again mends that.
-func (k *Desk) revoke(ctx context.Context, d exchange.Deny, operator string, s *Stopped) {
+func (k *Desk) revoke(ctx context.Context, o *order, s *Stopped) {
 	s.Fate = FateNotStopped
-	plain, err := k.o.Sealer.Open("lease", s.Lease.ID.String(), s.Lease.Sealed)
+	with, err := k.unseal(&s.Lease)
 	if err != nil {
-		s.Why = "what revokes it cannot be unsealed: is this replica's seal.key the one it was sealed with?"
+		s.Why = err.Error()
 		return
 	}
-	with := exchange.NewSecret(string(plain))
-	if err := k.o.Revoke(ctx, d.Tenant, s.Lease.Target, with); err != nil {
-		s.Why = strings.ReplaceAll(err.Error(), with.Reveal(), "REDACTED")
-		if len(s.Why) > maxReason {
-			s.Why = strings.ToValidUTF8(s.Why[:maxReason], "") + " …"
-		}
+	if err := k.o.Revoke(ctx, o.tenant, s.Lease.Target, with); err != nil {
+		s.Why = k.why(err, with)
 		return
 	}
 	s.Fate, s.Why = FateRevoked, "revoked at the provider"
-	now := k.o.Now()
-	id, err := exchange.NewID(now, k.o.Random)
-	if err == nil {
-		_, err = k.o.Book.RevokeLease(ctx, d.Tenant, s.Lease.ID, exchange.Event{
-			ID: id, Exchange: s.Lease.Exchange, Tenant: d.Tenant, Type: exchange.EventRevoked, At: now, Record: exchange.Record{
-				Exchange: s.Lease.Exchange.String(), Type: exchange.EventRevoked.String(), At: exchange.FormatTime(now), Tenant: d.Tenant,
-				Subject: s.Lease.Subject, Target: s.Lease.Target, Provider: s.Lease.Provider, Rule: s.Lease.Rule, Reason: d.Reason,
-				Explanation: "revoked by " + operator + " with the emergency deny " + d.ID.String(),
-				Credential:  s.Credential, Handle: s.Lease.Handle, Lease: s.Lease.ID.String(),
-			},
-		})
-	}
-	if err != nil {
+	if _, err := k.record(ctx, o, s); err != nil {
 		s.Why += ", which could not be recorded: send the same request again"
 	}
+}
+
+// unseal gives what revokes or renews a credential. Its error is for the operator.
+func (k *Desk) unseal(l *exchange.Lease) (exchange.Secret, error) {
+	plain, err := k.o.Sealer.Open("lease", l.ID.String(), l.Sealed)
+	if err != nil {
+		return exchange.Secret{}, errors.New("what revokes it cannot be unsealed: is this replica's seal.key the one it was sealed with?")
+	}
+	return exchange.NewSecret(string(plain)), nil
+}
+
+// why is a provider's refusal as the operator reads it: one bounded text without the
+// secret.
+func (*Desk) why(err error, with exchange.Secret) string {
+	text := strings.ReplaceAll(err.Error(), with.Reveal(), "REDACTED")
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + " …"
+	}
+	return text
+}
+
+// refuse marks a token of ours: introspection and exchange look at the mark.
+func (k *Desk) refuse(ctx context.Context, o *order, s *Stopped) {
+	if _, err := k.record(ctx, o, s); err != nil {
+		s.Fate, s.Why = FateNotStopped, "that it is revoked could not be recorded: send the same request again"
+		return
+	}
+	s.Fate = FateRefused
+	s.Why = "introspection and exchange here refuse it from now on; a server that verifies it by itself accepts it until " + exchange.FormatTime(s.Lease.Expires)
+}
+
+// record makes the lease revoked, with its event. False: it was not active.
+func (k *Desk) record(ctx context.Context, o *order, s *Stopped) (bool, error) {
+	now := k.o.Now()
+	id, err := exchange.NewID(now, k.o.Random)
+	if err != nil {
+		return false, err
+	}
+	l := &s.Lease
+	r := exchange.Record{
+		Exchange: l.Exchange.String(), Type: exchange.EventRevoked.String(), At: exchange.FormatTime(now), Tenant: o.tenant,
+		Subject: l.Subject, Target: l.Target, Provider: l.Provider, Rule: l.Rule, Reason: o.reason, Explanation: o.how,
+		Credential: s.Credential, Handle: l.Handle, Lease: l.ID.String(),
+		Door: o.by.Door, ClientIP: o.by.ClientIP, UserAgent: o.by.UserAgent, TraceID: o.by.TraceID, TokenID: o.by.TokenID, KeyID: o.by.KeyID,
+	}
+	if r.Actor = l.Actor; l.Actor != "" {
+		r.Actors = []string{l.Actor}
+	}
+	for _, ancestor := range l.Lineage {
+		r.Lineage = append(r.Lineage, ancestor.String())
+	}
+	return k.o.Book.RevokeLease(ctx, o.tenant, l.ID, exchange.Event{
+		ID: id, Exchange: l.Exchange, Tenant: o.tenant, Type: exchange.EventRevoked, At: now, Record: r,
+	})
 }

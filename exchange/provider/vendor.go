@@ -273,32 +273,58 @@ func (v *Vendor) revoke(ctx context.Context, d Driver, t *exchange.Target, c exc
 // Revoke takes back what a target of the current policy vended, by what was kept
 // with its lease. It fails with ErrNotRevocable where that cannot be done.
 func (v *Vendor) Revoke(ctx context.Context, tenant, target string, with exchange.Secret) error {
-	if v.target == nil {
-		return fmt.Errorf("target %q: %w", target, ErrNotRevocable)
-	}
-	t, ok := v.target(tenant, target)
-	if !ok {
-		return fmt.Errorf("target %q is no longer configured: %w", target, ErrNotRevocable)
-	}
-	driver, err := v.open(t)
+	t, driver, err := v.find(tenant, target)
 	if err != nil {
 		return err
 	}
 	return v.revoke(ctx, driver, t, exchange.Credential{RevokeWith: with})
 }
 
+// Renew asks that what a target of the current policy vended live until then, and
+// returns until when it does.
+func (v *Vendor) Renew(ctx context.Context, tenant, target string, with exchange.Secret, until time.Time) (time.Time, error) {
+	t, driver, err := v.find(tenant, target)
+	if err != nil {
+		return time.Time{}, err
+	}
+	r, ok := driver.(Renewer)
+	if !ok {
+		return time.Time{}, exchange.Fault(exchange.KindProviderRefused, "the provider does not renew credentials", fmt.Errorf("target %q", target))
+	}
+	ctx, cancel := context.WithTimeout(ctx, v.timeout)
+	defer cancel()
+	expires, err := r.Renew(ctx, t, with, until)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("renewing at target %q: %w", target, err)
+	}
+	return expires, nil
+}
+
+// CanRenew reports whether the driver of a target of the current policy renews.
+func (v *Vendor) CanRenew(tenant, target string) bool {
+	_, driver, err := v.find(tenant, target)
+	_, renews := driver.(Renewer)
+	return err == nil && renews
+}
+
+// find opens the driver of a target of the current policy.
+func (v *Vendor) find(tenant, name string) (*exchange.Target, Driver, error) {
+	if v.target == nil {
+		return nil, nil, fmt.Errorf("target %q: %w", name, ErrNotRevocable)
+	}
+	t, ok := v.target(tenant, name)
+	if !ok {
+		return nil, nil, fmt.Errorf("target %q is no longer configured: %w", name, ErrNotRevocable)
+	}
+	driver, err := v.open(t)
+	return t, driver, err
+}
+
 // Recover ends whatever the intent's exchange minted, when nobody heard the answer.
 // It fails with ErrNotRevocable where the provider has no way to.
 func (v *Vendor) Recover(ctx context.Context, i exchange.Intent) error {
 	name := i.Event.Record.Target
-	if v.target == nil {
-		return fmt.Errorf("target %q: %w", name, ErrNotRevocable)
-	}
-	t, ok := v.target(i.Event.Tenant, name)
-	if !ok {
-		return fmt.Errorf("target %q is no longer configured: %w", name, ErrNotRevocable)
-	}
-	driver, err := v.open(t)
+	t, driver, err := v.find(i.Event.Tenant, name)
 	if err != nil {
 		return err
 	}

@@ -267,6 +267,7 @@ create table cambio.leases (
 	issued timestamptz not null,
 	expires timestamptz not null,
 	state smallint not null check (state between 1 and 3),
+	revoked timestamptz, -- null: it was not
 	actor text, -- who holds it for the subject; null: the subject
 	lineage uuid[], -- leases of the tokens it descends from, oldest first; null: none
 	latest timestamptz, -- no renewal goes past it; null: expires
@@ -277,8 +278,8 @@ create table cambio.leases (
 -- What descends from a token of ours.
 create index leases_lineage on cambio.leases using gin (lineage) where lineage is not null;
 
--- What is out, the first to expire first.
-create index leases_outstanding on cambio.leases (tenant, expires, id) where state = 1;
+-- What is out, and what is to be forgotten, the first to expire first.
+create index leases_expiry on cambio.leases (tenant, expires, id);
 
 create table cambio.deny_epoch (
 	tenant text collate "C" primary key,

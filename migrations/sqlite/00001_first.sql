@@ -158,6 +158,7 @@ create table leases (
   issued   integer not null,
   expires  integer not null,
   state    integer not null check (state between 1 and 3),
+  revoked  integer, -- null: it was not
   actor    text,    -- who holds it for the subject; null: the subject
   lineage  text,    -- leases of the tokens it descends from, oldest first, a space after each; null: none
   latest   integer, -- no renewal goes past it; null: expires
@@ -165,7 +166,7 @@ create table leases (
   primary key (tenant, id)
 ) strict, without rowid;
 create index leases_lineage on leases (tenant, expires) where lineage is not null;
-create index leases_expiry on leases (tenant, state, expires);
+create index leases_expiry on leases (tenant, expires);
 
 -- Single-use values (S13). The exchange that burnt one may do so again.
 create table used (

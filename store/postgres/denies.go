@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cambio-sts/cambio/exchange"
-	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/store/postgres/internal/db"
 )
@@ -63,32 +62,6 @@ func orZero(t *time.Time) time.Time {
 
 func atMost(limit int) int32 { return int32(min(max(limit, 0), math.MaxInt32)) }
 
-// Outstanding returns a page of the leases that are active and not expired.
-func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstanding, error) {
-	found, err := s.queries.Outstanding(ctx, db.OutstandingParams{
-		Tenant: q.Tenant, Subject: q.Subject, Target: q.Target, Rule: q.Rule,
-		AfterExpires: q.Expires, AfterID: q.After, Most: atMost(q.Limit),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing the outstanding leases: %w", err)
-	}
-	list := make([]lease.Outstanding, len(found))
-	for i, row := range found {
-		list[i].Lease = leaseOf(q.Tenant, db.LeaseRow{
-			ID: row.ID, Exchange: row.Exchange, Target: row.Target, Provider: row.Provider, Subject: row.Subject, Rule: row.Rule,
-			Handle: row.Handle, Sealed: row.Sealed, Issued: row.Issued, Expires: row.Expires, State: row.State,
-			Actor: row.Actor, Lineage: row.Lineage, Latest: row.Latest, Origin: row.Origin,
-		})
-		if len(row.Record) == 0 {
-			continue
-		}
-		if list[i].Record, err = ledger.DecodeRecord(row.Record); err != nil {
-			return nil, fmt.Errorf("reading the record of lease %s: %w", row.ID, err)
-		}
-	}
-	return list, nil
-}
-
 // Unsettled lists a tenant's intents without an outcome.
 func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID, limit int) ([]exchange.Intent, error) {
 	found, err := s.queries.Unsettled(ctx, tenant, after, atMost(limit))
@@ -106,22 +79,6 @@ func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID,
 		}
 	}
 	return intents, nil
-}
-
-// RevokeLease makes an active lease revoked, with its event.
-func (s *Store) RevokeLease(ctx context.Context, tenant string, id exchange.ID, event exchange.Event) (bool, error) {
-	var revoked bool
-	err := s.inTransaction(ctx, func(q *db.Queries) error {
-		n, err := q.RevokeLease(ctx, tenant, id)
-		if revoked = n == 1; err != nil || !revoked {
-			return err
-		}
-		return insertEvent(ctx, q, event)
-	})
-	if err != nil {
-		return false, fmt.Errorf("revoking a lease: %w", err)
-	}
-	return revoked, nil
 }
 
 // relisten is how long a broken listening connection waits for its next try.

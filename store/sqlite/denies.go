@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/cambio-sts/cambio/exchange"
-	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/store/sqlite/internal/db"
 )
@@ -55,32 +54,6 @@ func denyOf(tenant string, row db.DenyOfRow) (exchange.Deny, error) {
 	return d, nil
 }
 
-// Outstanding implements lease.Book.
-func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstanding, error) {
-	rows, err := s.read.Outstanding(ctx, db.OutstandingParams{
-		Tenant: q.Tenant, Subject: q.Subject, Target: q.Target, Rule: q.Rule,
-		AfterExpires: micros(q.Expires), AfterID: q.After[:], Most: int64(max(q.Limit, 0)),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing the outstanding leases: %w", err)
-	}
-	list := make([]lease.Outstanding, len(rows))
-	for i, r := range rows {
-		list[i].Lease = leaseOf(db.Lease{
-			Tenant: q.Tenant, ID: r.ID, Exchange: r.Exchange, Target: r.Target, Provider: r.Provider, Subject: r.Subject, Rule: r.Rule,
-			Handle: r.Handle, Sealed: r.Sealed, Issued: r.Issued, Expires: r.Expires, State: r.State,
-			Actor: r.Actor, Lineage: r.Lineage, Latest: r.Latest, Origin: r.Origin,
-		})
-		if r.Record == "" {
-			continue
-		}
-		if list[i].Record, err = ledger.DecodeRecord([]byte(r.Record)); err != nil {
-			return nil, fmt.Errorf("reading the record of lease %s: %w", list[i].ID, err)
-		}
-	}
-	return list, nil
-}
-
 // Unsettled implements lease.Book.
 func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID, limit int) ([]exchange.Intent, error) {
 	rows, err := s.read.Unsettled(ctx, db.UnsettledParams{Tenant: tenant, After: after[:], Most: int64(max(limit, 0))})
@@ -94,19 +67,4 @@ func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID,
 		}
 	}
 	return intents, nil
-}
-
-// RevokeLease implements lease.Book.
-func (s *Store) RevokeLease(ctx context.Context, tenant string, lease exchange.ID, event exchange.Event) (revoked bool, err error) {
-	err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
-		n, err := q.RevokeLease(ctx, db.RevokeLeaseParams{Tenant: tenant, ID: lease[:]})
-		if revoked = n == 1; err != nil || !revoked {
-			return err
-		}
-		return appendOne(ctx, q, event)
-	})
-	if err != nil {
-		return false, fmt.Errorf("revoking a lease: %w", err)
-	}
-	return revoked, nil
 }

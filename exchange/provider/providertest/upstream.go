@@ -37,6 +37,10 @@ type Upstream struct {
 	After func(ctx context.Context, g exchange.Grant, c *exchange.Credential) error
 	// RevokeFails, if set, is what revocations and recoveries answer.
 	RevokeFails error
+	// RenewFails, if set, is what renewals answer, and MostRenewed how far from the
+	// opening of an account it goes; zero: as far as is asked.
+	RenewFails  error
+	MostRenewed time.Duration
 
 	mu        sync.Mutex
 	accounts  []*Account
@@ -50,6 +54,7 @@ type Account struct {
 	Exchange exchange.ID
 	Subject  string
 	Scopes   []string
+	Opened   time.Time
 	Expires  time.Time
 	Revoked  bool
 	value    exchange.Secret
@@ -103,7 +108,7 @@ func (u *Upstream) open(g exchange.Grant) (exchange.Credential, error) {
 		return exchange.Credential{}, exchange.Fault(exchange.KindInvalidLifetime, "bring a token that lives longer", nil)
 	}
 	a := &Account{
-		Exchange: g.Exchange, Subject: g.Subject.Name, Scopes: slices.Clone(g.Scopes), Expires: expires,
+		Exchange: g.Exchange, Subject: g.Subject.Name, Scopes: slices.Clone(g.Scopes), Opened: now, Expires: expires,
 		value: exchange.NewSecret("bank-" + rand.Text()), revoke: exchange.NewSecret("revoke-" + rand.Text()),
 	}
 	u.mu.Lock()
@@ -137,6 +142,32 @@ func (u *Upstream) Revoke(ctx context.Context, _ *exchange.Target, with exchange
 		}
 	}
 	return nil
+}
+
+// Renew lets the account that with belongs to live until then, if it lives now.
+func (u *Upstream) Renew(ctx context.Context, _ *exchange.Target, with exchange.Secret, until time.Time) (time.Time, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		return time.Time{}, errors.New("the bank was called without a deadline")
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.RenewFails != nil {
+		return time.Time{}, u.RenewFails
+	}
+	for _, a := range u.accounts {
+		if !a.revoke.Equal(with) {
+			continue
+		}
+		if a.Revoked || !a.Expires.After(u.Now()) {
+			return time.Time{}, exchange.Fault(exchange.KindProviderRefused, "", errors.New("the account is closed"))
+		}
+		if u.MostRenewed > 0 && until.After(a.Opened.Add(u.MostRenewed)) {
+			until = a.Opened.Add(u.MostRenewed)
+		}
+		a.Expires = until
+		return until, nil
+	}
+	return time.Time{}, exchange.Fault(exchange.KindProviderRefused, "", errors.New("the bank knows no such account"))
 }
 
 // Recover closes whatever the exchange opened.

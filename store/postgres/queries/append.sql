@@ -101,7 +101,3 @@ left join lateral (
 	where f.tenant = b.tenant and f.exchange = b.exchange and f.slot = b.slot
 	limit 1
 ) e on true;
-
--- name: Lease :one
-select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
-from cambio.leases where tenant = sqlc.arg(tenant) and id = sqlc.arg(id);

@@ -17,21 +17,6 @@ select pg_notify('cambio_denies', sqlc.arg(tenant)::text);
 -- name: ListenForDenies :exec
 listen cambio_denies;
 
--- name: Outstanding :many
--- Leases that are active and not expired, the first to expire first, with the
--- records of the exchanges that minted them.
-select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
-	l.actor, l.lineage, l.latest, l.origin, e.record
-from cambio.leases l
-left join cambio.events e
-	on e.tenant = l.tenant and e.exchange = l.exchange and e.slot = '00000000-0000-0000-0000-000000000002'
-where l.tenant = sqlc.arg(tenant) and l.state = 1 and l.expires > clock_timestamp()
-	and (l.expires, l.id) > (sqlc.arg(after_expires)::timestamptz, sqlc.arg(after_id)::uuid)
-	and (sqlc.arg(subject)::text = '' or l.subject = sqlc.arg(subject)::text)
-	and (sqlc.arg(target)::text = '' or l.target = sqlc.arg(target)::text)
-	and (sqlc.arg(rule)::text = '' or l.rule = sqlc.arg(rule)::text)
-order by l.expires, l.id limit sqlc.arg(most);
-
 -- name: Unsettled :many
 -- A tenant's intents without an outcome, oldest first, due or not.
 select i.id, i.exchange, i.tenant, i.at, i.deadline, i.record
@@ -44,7 +29,3 @@ where o.tenant = sqlc.arg(tenant) and o.exchange > sqlc.arg(after)::uuid and not
 )
 order by o.exchange
 limit sqlc.arg(most);
-
--- name: RevokeLease :execrows
-update cambio.leases set state = 2
-where tenant = sqlc.arg(tenant) and id = sqlc.arg(id) and state = 1;

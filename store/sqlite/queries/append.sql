@@ -13,10 +13,6 @@ select cast(type as integer) as type from events where tenant = ? and exchange =
 insert into leases (tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: Lease :one
-select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
-from leases where tenant = ? and id = ?;
-
 -- name: Burn :execrows
 -- No row: it was burnt before. Burner says by whom.
 insert into used (tenant, realm, hash, exchange, expires) values (?, ?, ?, ?, ?)

@@ -262,52 +262,6 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 	return items, nil
 }
 
-const Lease = `-- name: Lease :one
-select id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
-from cambio.leases where tenant = $1 and id = $2
-`
-
-type LeaseRow struct {
-	ID       exchange.ID
-	Exchange exchange.ID
-	Target   string
-	Provider string
-	Subject  string
-	Rule     string
-	Handle   string
-	Sealed   []byte
-	Issued   time.Time
-	Expires  time.Time
-	State    int16
-	Actor    pgtype.Text
-	Lineage  []exchange.ID
-	Latest   *time.Time
-	Origin   []byte
-}
-
-func (q *Queries) Lease(ctx context.Context, tenant string, iD exchange.ID) (LeaseRow, error) {
-	row := q.db.QueryRow(ctx, Lease, tenant, iD)
-	var i LeaseRow
-	err := row.Scan(
-		&i.ID,
-		&i.Exchange,
-		&i.Target,
-		&i.Provider,
-		&i.Subject,
-		&i.Rule,
-		&i.Handle,
-		&i.Sealed,
-		&i.Issued,
-		&i.Expires,
-		&i.State,
-		&i.Actor,
-		&i.Lineage,
-		&i.Latest,
-		&i.Origin,
-	)
-	return i, err
-}
-
 const OwnEpoch = `-- name: OwnEpoch :exec
 select pg_advisory_xact_lock($1::bigint)
 `

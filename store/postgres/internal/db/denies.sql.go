@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const DenyOf = `-- name: DenyOf :one
@@ -102,109 +101,6 @@ listen cambio_denies
 func (q *Queries) ListenForDenies(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, ListenForDenies)
 	return err
-}
-
-const Outstanding = `-- name: Outstanding :many
-select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
-	l.actor, l.lineage, l.latest, l.origin, e.record
-from cambio.leases l
-left join cambio.events e
-	on e.tenant = l.tenant and e.exchange = l.exchange and e.slot = '00000000-0000-0000-0000-000000000002'
-where l.tenant = $1 and l.state = 1 and l.expires > clock_timestamp()
-	and (l.expires, l.id) > ($2::timestamptz, $3::uuid)
-	and ($4::text = '' or l.subject = $4::text)
-	and ($5::text = '' or l.target = $5::text)
-	and ($6::text = '' or l.rule = $6::text)
-order by l.expires, l.id limit $7
-`
-
-type OutstandingParams struct {
-	Tenant       string
-	AfterExpires time.Time
-	AfterID      exchange.ID
-	Subject      string
-	Target       string
-	Rule         string
-	Most         int32
-}
-
-type OutstandingRow struct {
-	ID       exchange.ID
-	Exchange exchange.ID
-	Target   string
-	Provider string
-	Subject  string
-	Rule     string
-	Handle   string
-	Sealed   []byte
-	Issued   time.Time
-	Expires  time.Time
-	State    int16
-	Actor    pgtype.Text
-	Lineage  []exchange.ID
-	Latest   *time.Time
-	Origin   []byte
-	Record   []byte
-}
-
-// Leases that are active and not expired, the first to expire first, with the
-// records of the exchanges that minted them.
-func (q *Queries) Outstanding(ctx context.Context, arg OutstandingParams) ([]OutstandingRow, error) {
-	rows, err := q.db.Query(ctx, Outstanding,
-		arg.Tenant,
-		arg.AfterExpires,
-		arg.AfterID,
-		arg.Subject,
-		arg.Target,
-		arg.Rule,
-		arg.Most,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []OutstandingRow
-	for rows.Next() {
-		var i OutstandingRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Exchange,
-			&i.Target,
-			&i.Provider,
-			&i.Subject,
-			&i.Rule,
-			&i.Handle,
-			&i.Sealed,
-			&i.Issued,
-			&i.Expires,
-			&i.State,
-			&i.Actor,
-			&i.Lineage,
-			&i.Latest,
-			&i.Origin,
-			&i.Record,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const RevokeLease = `-- name: RevokeLease :execrows
-update cambio.leases set state = 2
-where tenant = $1 and id = $2 and state = 1
-`
-
-func (q *Queries) RevokeLease(ctx context.Context, tenant string, iD exchange.ID) (int64, error) {
-	result, err := q.db.Exec(ctx, RevokeLease, tenant, iD)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
 }
 
 const TellOfDenies = `-- name: TellOfDenies :exec

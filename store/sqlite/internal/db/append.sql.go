@@ -171,40 +171,6 @@ func (q *Queries) InsertLease(ctx context.Context, arg InsertLeaseParams) error 
 	return err
 }
 
-const lease = `-- name: Lease :one
-select tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state, actor, lineage, latest, origin
-from leases where tenant = ? and id = ?
-`
-
-type LeaseParams struct {
-	Tenant string
-	ID     []byte
-}
-
-func (q *Queries) Lease(ctx context.Context, arg LeaseParams) (Lease, error) {
-	row := q.queryRow(ctx, q.leaseStmt, lease, arg.Tenant, arg.ID)
-	var i Lease
-	err := row.Scan(
-		&i.Tenant,
-		&i.ID,
-		&i.Exchange,
-		&i.Target,
-		&i.Provider,
-		&i.Subject,
-		&i.Rule,
-		&i.Handle,
-		&i.Sealed,
-		&i.Issued,
-		&i.Expires,
-		&i.State,
-		&i.Actor,
-		&i.Lineage,
-		&i.Latest,
-		&i.Origin,
-	)
-	return i, err
-}
-
 const pruneUsed = `-- name: PruneUsed :exec
 delete from used where (tenant, realm, hash) in (
   select u.tenant, u.realm, u.hash from used u

@@ -48,6 +48,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.clockStmt, err = db.PrepareContext(ctx, clock); err != nil {
 		return nil, fmt.Errorf("error preparing query Clock: %w", err)
 	}
+	if q.correctLeaseStmt, err = db.PrepareContext(ctx, correctLease); err != nil {
+		return nil, fmt.Errorf("error preparing query CorrectLease: %w", err)
+	}
 	if q.denyEpochOfStmt, err = db.PrepareContext(ctx, denyEpochOf); err != nil {
 		return nil, fmt.Errorf("error preparing query DenyEpochOf: %w", err)
 	}
@@ -72,11 +75,20 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.leaseStmt, err = db.PrepareContext(ctx, lease); err != nil {
 		return nil, fmt.Errorf("error preparing query Lease: %w", err)
 	}
+	if q.leaseTenantsStmt, err = db.PrepareContext(ctx, leaseTenants); err != nil {
+		return nil, fmt.Errorf("error preparing query LeaseTenants: %w", err)
+	}
+	if q.leaseWithRecordStmt, err = db.PrepareContext(ctx, leaseWithRecord); err != nil {
+		return nil, fmt.Errorf("error preparing query LeaseWithRecord: %w", err)
+	}
 	if q.listDeniesStmt, err = db.PrepareContext(ctx, listDenies); err != nil {
 		return nil, fmt.Errorf("error preparing query ListDenies: %w", err)
 	}
 	if q.listKeysStmt, err = db.PrepareContext(ctx, listKeys); err != nil {
 		return nil, fmt.Errorf("error preparing query ListKeys: %w", err)
+	}
+	if q.listLeasesStmt, err = db.PrepareContext(ctx, listLeases); err != nil {
+		return nil, fmt.Errorf("error preparing query ListLeases: %w", err)
 	}
 	if q.listSealedStmt, err = db.PrepareContext(ctx, listSealed); err != nil {
 		return nil, fmt.Errorf("error preparing query ListSealed: %w", err)
@@ -90,6 +102,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pendingStmt, err = db.PrepareContext(ctx, pending); err != nil {
 		return nil, fmt.Errorf("error preparing query Pending: %w", err)
 	}
+	if q.pruneLeasesStmt, err = db.PrepareContext(ctx, pruneLeases); err != nil {
+		return nil, fmt.Errorf("error preparing query PruneLeases: %w", err)
+	}
 	if q.pruneUsedStmt, err = db.PrepareContext(ctx, pruneUsed); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneUsed: %w", err)
 	}
@@ -101,6 +116,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.removeDenyStmt, err = db.PrepareContext(ctx, removeDeny); err != nil {
 		return nil, fmt.Errorf("error preparing query RemoveDeny: %w", err)
+	}
+	if q.renewLeaseStmt, err = db.PrepareContext(ctx, renewLease); err != nil {
+		return nil, fmt.Errorf("error preparing query RenewLease: %w", err)
 	}
 	if q.replaceSealStmt, err = db.PrepareContext(ctx, replaceSeal); err != nil {
 		return nil, fmt.Errorf("error preparing query ReplaceSeal: %w", err)
@@ -171,6 +189,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing clockStmt: %w", cerr)
 		}
 	}
+	if q.correctLeaseStmt != nil {
+		if cerr := q.correctLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing correctLeaseStmt: %w", cerr)
+		}
+	}
 	if q.denyEpochOfStmt != nil {
 		if cerr := q.denyEpochOfStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing denyEpochOfStmt: %w", cerr)
@@ -211,6 +234,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing leaseStmt: %w", cerr)
 		}
 	}
+	if q.leaseTenantsStmt != nil {
+		if cerr := q.leaseTenantsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing leaseTenantsStmt: %w", cerr)
+		}
+	}
+	if q.leaseWithRecordStmt != nil {
+		if cerr := q.leaseWithRecordStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing leaseWithRecordStmt: %w", cerr)
+		}
+	}
 	if q.listDeniesStmt != nil {
 		if cerr := q.listDeniesStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing listDeniesStmt: %w", cerr)
@@ -219,6 +252,11 @@ func (q *Queries) Close() error {
 	if q.listKeysStmt != nil {
 		if cerr := q.listKeysStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing listKeysStmt: %w", cerr)
+		}
+	}
+	if q.listLeasesStmt != nil {
+		if cerr := q.listLeasesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listLeasesStmt: %w", cerr)
 		}
 	}
 	if q.listSealedStmt != nil {
@@ -241,6 +279,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pendingStmt: %w", cerr)
 		}
 	}
+	if q.pruneLeasesStmt != nil {
+		if cerr := q.pruneLeasesStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing pruneLeasesStmt: %w", cerr)
+		}
+	}
 	if q.pruneUsedStmt != nil {
 		if cerr := q.pruneUsedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing pruneUsedStmt: %w", cerr)
@@ -259,6 +302,11 @@ func (q *Queries) Close() error {
 	if q.removeDenyStmt != nil {
 		if cerr := q.removeDenyStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing removeDenyStmt: %w", cerr)
+		}
+	}
+	if q.renewLeaseStmt != nil {
+		if cerr := q.renewLeaseStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing renewLeaseStmt: %w", cerr)
 		}
 	}
 	if q.replaceSealStmt != nil {
@@ -338,81 +386,93 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                 DBTX
-	tx                 *sql.Tx
-	activeDeniesStmt   *sql.Stmt
-	addDenyStmt        *sql.Stmt
-	addKeyStmt         *sql.Stmt
-	addRevisionStmt    *sql.Stmt
-	beatStmt           *sql.Stmt
-	burnStmt           *sql.Stmt
-	burnerStmt         *sql.Stmt
-	clockStmt          *sql.Stmt
-	denyEpochOfStmt    *sql.Stmt
-	denyOfStmt         *sql.Stmt
-	dropLeaseStmt      *sql.Stmt
-	epochStmt          *sql.Stmt
-	eventsOfStmt       *sql.Stmt
-	insertEventStmt    *sql.Stmt
-	insertLeaseStmt    *sql.Stmt
-	leaseStmt          *sql.Stmt
-	listDeniesStmt     *sql.Stmt
-	listKeysStmt       *sql.Stmt
-	listSealedStmt     *sql.Stmt
-	newestRevisionStmt *sql.Stmt
-	outstandingStmt    *sql.Stmt
-	pendingStmt        *sql.Stmt
-	pruneUsedStmt      *sql.Stmt
-	raiseEpochStmt     *sql.Stmt
-	recordOfStmt       *sql.Stmt
-	removeDenyStmt     *sql.Stmt
-	replaceSealStmt    *sql.Stmt
-	replaceSealedStmt  *sql.Stmt
-	retireKeyStmt      *sql.Stmt
-	revisionOfStmt     *sql.Stmt
-	revokeLeaseStmt    *sql.Stmt
-	typesOfStmt        *sql.Stmt
-	unburnStmt         *sql.Stmt
-	unsettledStmt      *sql.Stmt
+	db                  DBTX
+	tx                  *sql.Tx
+	activeDeniesStmt    *sql.Stmt
+	addDenyStmt         *sql.Stmt
+	addKeyStmt          *sql.Stmt
+	addRevisionStmt     *sql.Stmt
+	beatStmt            *sql.Stmt
+	burnStmt            *sql.Stmt
+	burnerStmt          *sql.Stmt
+	clockStmt           *sql.Stmt
+	correctLeaseStmt    *sql.Stmt
+	denyEpochOfStmt     *sql.Stmt
+	denyOfStmt          *sql.Stmt
+	dropLeaseStmt       *sql.Stmt
+	epochStmt           *sql.Stmt
+	eventsOfStmt        *sql.Stmt
+	insertEventStmt     *sql.Stmt
+	insertLeaseStmt     *sql.Stmt
+	leaseStmt           *sql.Stmt
+	leaseTenantsStmt    *sql.Stmt
+	leaseWithRecordStmt *sql.Stmt
+	listDeniesStmt      *sql.Stmt
+	listKeysStmt        *sql.Stmt
+	listLeasesStmt      *sql.Stmt
+	listSealedStmt      *sql.Stmt
+	newestRevisionStmt  *sql.Stmt
+	outstandingStmt     *sql.Stmt
+	pendingStmt         *sql.Stmt
+	pruneLeasesStmt     *sql.Stmt
+	pruneUsedStmt       *sql.Stmt
+	raiseEpochStmt      *sql.Stmt
+	recordOfStmt        *sql.Stmt
+	removeDenyStmt      *sql.Stmt
+	renewLeaseStmt      *sql.Stmt
+	replaceSealStmt     *sql.Stmt
+	replaceSealedStmt   *sql.Stmt
+	retireKeyStmt       *sql.Stmt
+	revisionOfStmt      *sql.Stmt
+	revokeLeaseStmt     *sql.Stmt
+	typesOfStmt         *sql.Stmt
+	unburnStmt          *sql.Stmt
+	unsettledStmt       *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                 tx,
-		tx:                 tx,
-		activeDeniesStmt:   q.activeDeniesStmt,
-		addDenyStmt:        q.addDenyStmt,
-		addKeyStmt:         q.addKeyStmt,
-		addRevisionStmt:    q.addRevisionStmt,
-		beatStmt:           q.beatStmt,
-		burnStmt:           q.burnStmt,
-		burnerStmt:         q.burnerStmt,
-		clockStmt:          q.clockStmt,
-		denyEpochOfStmt:    q.denyEpochOfStmt,
-		denyOfStmt:         q.denyOfStmt,
-		dropLeaseStmt:      q.dropLeaseStmt,
-		epochStmt:          q.epochStmt,
-		eventsOfStmt:       q.eventsOfStmt,
-		insertEventStmt:    q.insertEventStmt,
-		insertLeaseStmt:    q.insertLeaseStmt,
-		leaseStmt:          q.leaseStmt,
-		listDeniesStmt:     q.listDeniesStmt,
-		listKeysStmt:       q.listKeysStmt,
-		listSealedStmt:     q.listSealedStmt,
-		newestRevisionStmt: q.newestRevisionStmt,
-		outstandingStmt:    q.outstandingStmt,
-		pendingStmt:        q.pendingStmt,
-		pruneUsedStmt:      q.pruneUsedStmt,
-		raiseEpochStmt:     q.raiseEpochStmt,
-		recordOfStmt:       q.recordOfStmt,
-		removeDenyStmt:     q.removeDenyStmt,
-		replaceSealStmt:    q.replaceSealStmt,
-		replaceSealedStmt:  q.replaceSealedStmt,
-		retireKeyStmt:      q.retireKeyStmt,
-		revisionOfStmt:     q.revisionOfStmt,
-		revokeLeaseStmt:    q.revokeLeaseStmt,
-		typesOfStmt:        q.typesOfStmt,
-		unburnStmt:         q.unburnStmt,
-		unsettledStmt:      q.unsettledStmt,
+		db:                  tx,
+		tx:                  tx,
+		activeDeniesStmt:    q.activeDeniesStmt,
+		addDenyStmt:         q.addDenyStmt,
+		addKeyStmt:          q.addKeyStmt,
+		addRevisionStmt:     q.addRevisionStmt,
+		beatStmt:            q.beatStmt,
+		burnStmt:            q.burnStmt,
+		burnerStmt:          q.burnerStmt,
+		clockStmt:           q.clockStmt,
+		correctLeaseStmt:    q.correctLeaseStmt,
+		denyEpochOfStmt:     q.denyEpochOfStmt,
+		denyOfStmt:          q.denyOfStmt,
+		dropLeaseStmt:       q.dropLeaseStmt,
+		epochStmt:           q.epochStmt,
+		eventsOfStmt:        q.eventsOfStmt,
+		insertEventStmt:     q.insertEventStmt,
+		insertLeaseStmt:     q.insertLeaseStmt,
+		leaseStmt:           q.leaseStmt,
+		leaseTenantsStmt:    q.leaseTenantsStmt,
+		leaseWithRecordStmt: q.leaseWithRecordStmt,
+		listDeniesStmt:      q.listDeniesStmt,
+		listKeysStmt:        q.listKeysStmt,
+		listLeasesStmt:      q.listLeasesStmt,
+		listSealedStmt:      q.listSealedStmt,
+		newestRevisionStmt:  q.newestRevisionStmt,
+		outstandingStmt:     q.outstandingStmt,
+		pendingStmt:         q.pendingStmt,
+		pruneLeasesStmt:     q.pruneLeasesStmt,
+		pruneUsedStmt:       q.pruneUsedStmt,
+		raiseEpochStmt:      q.raiseEpochStmt,
+		recordOfStmt:        q.recordOfStmt,
+		removeDenyStmt:      q.removeDenyStmt,
+		renewLeaseStmt:      q.renewLeaseStmt,
+		replaceSealStmt:     q.replaceSealStmt,
+		replaceSealedStmt:   q.replaceSealedStmt,
+		retireKeyStmt:       q.retireKeyStmt,
+		revisionOfStmt:      q.revisionOfStmt,
+		revokeLeaseStmt:     q.revokeLeaseStmt,
+		typesOfStmt:         q.typesOfStmt,
+		unburnStmt:          q.unburnStmt,
+		unsettledStmt:       q.unsettledStmt,
 	}
 }

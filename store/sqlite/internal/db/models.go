@@ -21,6 +21,7 @@ type Lease struct {
 	Issued   int64
 	Expires  int64
 	State    int64
+	Revoked  sql.NullInt64
 	Actor    sql.NullString
 	Lineage  sql.NullString
 	Latest   sql.NullInt64
