@@ -33,7 +33,8 @@ func (p pageTokens) open(token, tenant, filter string) (ledger.Cursor, error) {
 		return "", errPageToken
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(b) <= 1+sha256.Size || b[0] != pageTokenVersion {
+	if err != nil || base64.RawURLEncoding.EncodedLen(len(b)) != len(token) || // the decoder passes over line ends
+		len(b) <= 1+sha256.Size || b[0] != pageTokenVersion {
 		return "", errPageToken
 	}
 	mac, cursor := b[1:1+sha256.Size], ledger.Cursor(b[1+sha256.Size:])

@@ -43,6 +43,7 @@ func TestPageTokenOpensOneList(t *testing.T) {
 func FuzzPageToken(f *testing.F) {
 	f.Add(testPages.seal(testCursor, "default", ""), "default", "")
 	f.Add(testPages.seal(testCursor, "default", "outcome=issued"), "default", "outcome=denied")
+	f.Add(testPages.seal(testCursor, "default", "")[:70]+"\r\n"+testPages.seal(testCursor, "default", "")[70:], "default", "")
 	f.Add("", "", "")
 	f.Add("AQ", "default", "")
 	f.Add(base64.RawURLEncoding.EncodeToString(make([]byte, 70)), "default", "")
