@@ -78,6 +78,8 @@ func (a *Asked) tokens(out *exchange.Request) error {
 		return Invalid("subject_token_type is missing: say urn:ietf:params:oauth:token-type:jwt for a JWT")
 	case !isURI(a.SubjectTokenType, maxTokenType):
 		return Invalid("subject_token_type is not a URI, such as urn:ietf:params:oauth:token-type:jwt")
+	case a.SubjectTokenType == string(exchange.TokenTypeIDJAG) && a.Grant != exchange.GrantJWTBearer: // S12
+		return exchange.Fault(exchange.KindInvalidSubject, "an identity assertion grant is taken as the assertion of "+exchange.GrantJWTBearer+" only", nil)
 	case a.ActorToken == "" && a.ActorTokenType != "":
 		return Invalid("actor_token_type came without actor_token: send both or neither")
 	case a.ActorToken != "" && a.ActorTokenType == "":

@@ -142,6 +142,20 @@ func (l *Ledger) Note(ctx context.Context, e exchange.Event) error {
 	return l.write(ctx, entry)
 }
 
+// Burn is a Note that a single-use value burns with (S13). exchange.ErrUsed: something
+// else has burnt it, and nothing was written.
+func (l *Ledger) Burn(ctx context.Context, e exchange.Event, once exchange.Once) error {
+	if e.Type == exchange.EventIntent || e.Type.Terminal() {
+		return fmt.Errorf("an event of type %q is not for a note", e.Type)
+	}
+	entry, err := NewEntry(e)
+	if err != nil {
+		return err
+	}
+	entry.Once = &once
+	return l.write(ctx, entry)
+}
+
 // Close refuses what comes from now on, waits until what was queued is durable,
 // and ends the flushers. When ctx ends first, the context of what is still under
 // way ends too, and its callers get an error.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,9 @@ var steps = []step{
 	}, exchange.EventIssued},
 	{"note", func(ctx context.Context, l *ledger.Ledger, e exchange.Event) error {
 		return l.Note(ctx, e)
+	}, exchange.EventQueried},
+	{"burn", func(ctx context.Context, l *ledger.Ledger, e exchange.Event) error {
+		return l.Burn(ctx, e, exchange.Once{Realm: "client:default:gw", Hash: sha256.Sum256(e.ID[:]), Expires: at.Add(time.Minute)})
 	}, exchange.EventQueried},
 }
 
@@ -372,6 +376,27 @@ func TestCallerLeaves(t *testing.T) {
 			t.Errorf("in the log: %d, %d, %d times; want 1, 0, 1", log.times(taken.ID), log.times(queued.ID), log.times(stays.ID))
 		}
 	})
+}
+
+// TestS13BurnOutsideAnExchange: a value burns once, whatever asks for it; an exchange
+// that comes later finds it used.
+func TestS13BurnOutsideAnExchange(t *testing.T) {
+	log := newMemory()
+	l := open(t, log, ledger.Options{})
+	once := exchange.Once{Realm: "client:default:gw", Hash: sha256.Sum256([]byte("j1")), Expires: at.Add(time.Minute)}
+	first, second := event(exchange.EventQueried), event(exchange.EventQueried)
+	if err := l.Burn(t.Context(), first, once); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Burn(t.Context(), second, once); !errors.Is(err, exchange.ErrUsed) || log.times(second.ID) != 0 {
+		t.Errorf("again: %v", err)
+	}
+	if err := l.Settle(t.Context(), exchange.Outcome{Event: event(exchange.EventIssued), Once: &once}); !errors.Is(err, exchange.ErrUsed) {
+		t.Errorf("by an exchange: %v", err)
+	}
+	if err := l.Burn(t.Context(), event(exchange.EventIssued), exchange.Once{Realm: "r"}); err == nil || errors.Is(err, exchange.ErrUsed) {
+		t.Errorf("an outcome: %v", err)
+	}
 }
 
 // TestFullQueue: the queue is bounded, and says so at once.

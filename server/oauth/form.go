@@ -6,10 +6,10 @@ import (
 	"github.com/cambio-sts/cambio/server"
 )
 
-// maxParameters bounds the members of a form; the grants know eighteen together.
+// maxParameters bounds the members of a form; the endpoints know twenty together.
 const maxParameters = 64
 
-// form is the body of a token request, read strictly: no parameter twice save
+// form is the body of a request, read strictly: no parameter twice save
 // resource and audience (RFC 6749 §3.2, RFC 8693 §2.1), no empty ones (they count
 // as left out), nothing that is not clean UTF-8 text.
 type form struct {
@@ -38,6 +38,8 @@ const (
 	clientAssertion
 	clientAssertionType
 	assertion
+	token
+	tokenTypeHint
 	parameterCount // those above have one value at most; the rest have no place in values
 	audience
 	resource
@@ -79,6 +81,10 @@ func parameterOf(name string) parameter {
 		return clientAssertionType
 	case "assertion":
 		return assertion
+	case "token":
+		return token
+	case "token_type_hint":
+		return tokenTypeHint
 	case "audience":
 		return audience
 	case "resource":

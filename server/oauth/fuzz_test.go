@@ -72,7 +72,11 @@ func serveForm(t testing.TB, b *bureau, clients server.Clients, body, authorizat
 		Issuer: issuer, Exchanger: b, Clients: clients, Keys: fixedKeys{}, Now: func() time.Time { return start },
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
-	r := httptest.NewRequest(http.MethodPost, "/oauth2/token", strings.NewReader(body))
+	return serveAt(h, "/oauth2/token", body, authorization)
+}
+
+func serveAt(h http.Handler, path, body, authorization string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if authorization != "" {
 		r.Header["Authorization"] = []string{authorization}

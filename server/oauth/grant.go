@@ -21,7 +21,8 @@ type session struct {
 	http    *http.Request
 	form    *form
 	now     time.Time
-	client  client.Proven // zero: none
+	client  client.Proven              // zero: none
+	burn    func(*client.Proven) error // uses up a proof by itself; nil: it burns with the exchange only
 	request exchange.Request
 	began   bool // the exchanger was asked: what failed after that has been counted there
 	receipt exchange.Receipt
@@ -73,6 +74,13 @@ func (t *exchangeGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite
 	}
 	if err := server.UseClient(&s.client, &s.request); err != nil {
 		return err
+	}
+	if s.request.ClientOnce != nil && s.request.SubjectToken.Type == exchange.TokenTypeIDJAG && s.burn != nil {
+		// Such a grant is single-use itself, and an exchange burns one thing.
+		if err := s.burn(&s.client); err != nil {
+			return err
+		}
+		s.request.ClientOnce = nil
 	}
 	r.SetRequestedScopes(s.request.Scopes)
 	r.SetRequestedAudience(s.request.Audiences)

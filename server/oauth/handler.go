@@ -47,6 +47,8 @@ type Options struct {
 	// it: connections are held open long enough for it. Zero:
 	// exchange.DefaultTimeout.
 	Timeout time.Duration
+	// Own makes the endpoints about tokens of ours; nil: they are not there.
+	Own *OwnTokens
 	// Refused counts what this door refused by itself: no exchange was begun, so
 	// nobody else sees it (S32). nil: nobody counts.
 	Refused func(exchange.Kind)
@@ -55,6 +57,8 @@ type Options struct {
 // The paths below the issuer's own.
 const (
 	tokenPath      = "/oauth2/token"
+	introspectPath = "/oauth2/introspect"
+	revokePath     = "/oauth2/revoke"
 	authorizePath  = "/oauth2/authorize"
 	jwksPath       = "/oauth2/jwks"
 	federationPath = "/federation"
@@ -103,6 +107,9 @@ func New(o Options) *Handler {
 		base + discoveryPath:                  h.document(mediaJSON, h.metadata),
 		base + federationPath + discoveryPath: h.document(mediaJSON, o.Keys.FederationDiscovery),
 		base + federationPath + "/jwks":       h.document(mediaJWKS, o.Keys.FederationJWKS),
+	}
+	if o.Own != nil {
+		h.routes[base+introspectPath], h.routes[base+revokePath] = h.introspect, h.revoke
 	}
 	return h
 }

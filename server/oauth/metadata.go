@@ -15,6 +15,15 @@ import (
 // want authorization_endpoint, `code` among the response types and S256 among the
 // challenge methods. That endpoint exists and says that it grants nothing.
 func (h *Handler) metadata() []byte {
+	methods := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
+	algorithms := []string{"ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"}
+	var own ownEndpoints
+	if h.Own != nil {
+		own = ownEndpoints{
+			Introspection: h.Issuer + introspectPath, IntrospectionMethods: methods, IntrospectionAlgorithms: algorithms,
+			Revocation: h.Issuer + revokePath, RevocationMethods: methods, RevocationAlgorithms: algorithms,
+		}
+	}
 	b, err := json.Marshal(struct {
 		Issuer                string   `json:"issuer"`
 		AuthorizationEndpoint string   `json:"authorization_endpoint"`
@@ -27,6 +36,8 @@ func (h *Handler) metadata() []byte {
 		AuthAlgorithms        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 		SubjectTypes          []string `json:"subject_types_supported"`
 		Algorithms            []string `json:"id_token_signing_alg_values_supported"`
+		GrantProfiles         []string `json:"authorization_grant_profiles_supported"`
+		ownEndpoints
 	}{
 		Issuer:                h.Issuer,
 		AuthorizationEndpoint: h.Issuer + authorizePath,
@@ -35,15 +46,32 @@ func (h *Handler) metadata() []byte {
 		GrantTypes:            grants,
 		ResponseTypes:         []string{"code"},
 		ChallengeMethods:      []string{"S256"},
-		AuthMethods:           []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
-		AuthAlgorithms:        []string{"ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"},
+		AuthMethods:           append([]string{"none"}, methods...),
+		AuthAlgorithms:        algorithms,
 		SubjectTypes:          []string{"public"},
 		Algorithms:            algorithmsOf(h.Keys.AccessJWKS()),
+		GrantProfiles:         []string{profileIDJAG},
+		ownEndpoints:          own,
 	})
 	if err != nil { // strings always marshal
 		return nil
 	}
 	return b
+}
+
+// profileIDJAG says that identity assertion grants are taken
+// (draft-ietf-oauth-identity-assertion-authz-grant §7.2); of which issuers, policy
+// says.
+const profileIDJAG = "urn:ietf:params:oauth:grant-profile:id-jag"
+
+// ownEndpoints are where tokens of ours are asked about and given back.
+type ownEndpoints struct {
+	Introspection           string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionMethods    []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAlgorithms []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	Revocation              string   `json:"revocation_endpoint,omitempty"`
+	RevocationMethods       []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAlgorithms    []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 }
 
 // algorithmsOf lists the algorithms of a key set: what verifiers must expect.

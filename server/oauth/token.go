@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/client"
 	"github.com/cambio-sts/cambio/server"
 )
 
@@ -52,6 +53,9 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) (*session, er
 	r.PostForm = url.Values{"grant_type": {grant}}
 	r.Form = r.PostForm
 	s := &session{http: r, form: f, now: now}
+	if h.Own != nil {
+		s.burn = func(c *client.Proven) error { return h.burn(r, c, useGrant, now) }
+	}
 	ctx := r.Context()
 	requester, err := h.provider.NewAccessRequest(ctx, r, s)
 	if err != nil {
