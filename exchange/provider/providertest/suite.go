@@ -25,6 +25,8 @@ type Harness struct {
 	Deps provider.Deps
 	// Scopes are granted in the suite; nil: the target knows none.
 	Scopes []string
+	// PublicKey comes with each grant, in SPKI DER; nil: none.
+	PublicKey []byte
 	// Type is what is issued when the request names no type.
 	Type exchange.TokenType
 	// Honour asks the stand-in, as a resource would, whether it honours the
@@ -77,7 +79,7 @@ func (h Harness) Grant(t *testing.T, subject string) exchange.Grant {
 		Subject: exchange.Subject{
 			Name: subject, Tenant: "default", Trust: "prod", Issuer: "https://prod.example", ID: subject, Expires: now.Add(time.Hour),
 		},
-		Scopes: h.Scopes, Rule: "suite", Revision: exchange.Revision{Hash: "r", Seq: 1},
+		Scopes: h.Scopes, PublicKey: h.PublicKey, Rule: "suite", Revision: exchange.Revision{Hash: "r", Seq: 1},
 		Now: now, Lifetime: 15 * time.Minute, NotAfter: now.Add(15 * time.Minute),
 	}
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -54,6 +55,7 @@ func (w *Weather) Wrap(next http.Handler) http.Handler {
 		case Down:
 			http.Error(rw, "upstream connect error", http.StatusServiceUnavailable)
 		case Slow:
+			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, hugeBytes)) // net/http sees a caller leave only after the body
 			<-r.Context().Done()
 		case HTML:
 			rw.Header().Set("Content-Type", "text/html; charset=utf-8")
