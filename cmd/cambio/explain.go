@@ -18,6 +18,7 @@ import (
 // explainFlags describe a request that nobody makes.
 type explainFlags struct {
 	policyFlags
+	server     reach // where emergency denies are looked at
 	token      string
 	subject    string
 	attributes []string
@@ -46,8 +47,9 @@ that decided, or the nearest one and the predicate that failed.
 The subject is that of a token, which is verified as a server would (at the time
 of --at, so that a token of the past can be looked at), or one that you describe;
 so is the actor, if there is one.
-Emergency denies live in a server's database and are not seen here. The exit
-status is 0 for allowed, and 1 for denied.`,
+Emergency denies live in a server's database: they are looked at where one is
+named, with --url, or with --data for a running cambio dev, and not otherwise. The
+exit status is 0 for allowed, and 1 for denied.`,
 		Example: examples(`
 			# Ask why a described subject may not have a target
 			cambio policy explain --subject k8s:cluster:agents:assistant --target github-mcp --scope tools.call
@@ -58,6 +60,10 @@ status is 0 for allowed, and 1 for denied.`,
 
 			# Ask what two real tokens would get together
 			cambio policy explain --token alice.jwt --actor-token agent.jwt --target github-mcp
+
+			# Ask with the emergency denies that a server has in force
+			cambio policy explain --subject k8s:cluster:agents:assistant --target github-mcp \
+			  --url https://cambio.example --token-file me.jwt
 
 			# Ask what a token would have got on the 21st at noon
 			cambio policy explain --token token.jwt --at 2026-11-21T12:00:00Z --target github-mcp --output json`),
@@ -80,6 +86,7 @@ status is 0 for allowed, and 1 for denied.`,
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "the lifetime that is asked for")
 	flags.StringVar(&f.reason, "reason", "", "the reason that is given")
 	flags.StringVar(&f.clientIP, "client-ip", "", "the address that the request comes from")
+	addReach(cmd, &f.server, true)
 	outputFlag(cmd, &f.output, "text")
 	return cmd
 }
@@ -162,24 +169,27 @@ func readAttributes(flag string, pairs []string) (map[string][]string, error) {
 
 // explain finds out who asks, and asks policy. A token that is refused is an answer
 // too; keys that cannot be had are not.
-func (f *explainFlags) explain(cmd *cobra.Command, l *loaded, q exchange.Question) (policy.Explanation, error) {
+func (f *explainFlags) explain(cmd *cobra.Command, l *loaded, q exchange.Question) (explained, error) {
 	if err := l.verifier.Load(l.revision.Trusts()); err != nil {
-		return policy.Explanation{}, err
+		return explained{}, err
 	}
 	for _, who := range []func(*cobra.Command, *loaded, *exchange.Question) error{f.identify, f.identifyClient, f.identifyActor} {
 		err := who(cmd, l, &q)
 		var refused *refusedToken
 		if errors.As(err, &refused) {
-			return policy.Explanation{
+			return explained{Explanation: policy.Explanation{
 				Subject: q.Subject.Name, Trust: q.Subject.Trust, Refusal: refused.kind.String(), Revision: l.revision.Hash(),
 				Reasons: []string{refused.Error()}, Rules: []policy.RuleVerdict{},
-			}, nil
+			}}, nil
 		}
 		if err != nil {
-			return policy.Explanation{}, err
+			return explained{}, err
 		}
 	}
-	e := l.revision.Explain(q)
+	e := explained{Explanation: l.revision.Explain(q)}
+	if err := f.lookAtDenies(cmd, l, q, &e); err != nil {
+		return explained{}, err
+	}
 	if f.token == "" {
 		return e, nil
 	}
@@ -290,7 +300,7 @@ func beforePolicy(q *exchange.Question) (exchange.Kind, string) {
 	return exchange.KindInternal, ""
 }
 
-func printExplanation(w io.Writer, e policy.Explanation) error {
+func printExplanation(w io.Writer, e explained) error {
 	verdict := "denied"
 	if e.Allowed {
 		verdict = "allowed"
@@ -310,6 +320,7 @@ func printExplanation(w io.Writer, e policy.Explanation) error {
 		{"subject", e.Subject}, {"trust", e.Trust}, {"actor", e.Actor}, {"target", e.Target},
 		{"scopes", strings.Join(e.Scopes, " ")}, {"revision", e.Revision},
 	}
+	facts = append(facts, []string{"emergency denies", e.Denies.fact()})
 	if e.Lifetime > 0 {
 		facts = append(facts, []string{"lifetime", (time.Duration(e.Lifetime) * time.Second).String()})
 	}

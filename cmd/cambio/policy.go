@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ func (f *policyFlags) add(cmd *cobra.Command) {
 // loaded is a policy read from a folder, and the verifier for its trusts.
 type loaded struct {
 	dir      string
+	issuer   string // of cambio.yaml, or one that no policy names
 	files    fs.FS
 	revision *policy.Revision
 	verifier *subject.Verifier
@@ -90,7 +92,7 @@ func (f *policyFlags) load() (*loaded, error) {
 			return nil, err
 		}
 	}
-	l := &loaded{dir: dir, files: os.DirFS(dir)}
+	l := &loaded{dir: dir, issuer: cmp.Or(settings.Issuer, "https://cambio.invalid"), files: os.DirFS(dir)}
 	l.verifier = subject.New(subject.Options{
 		Client: func(caFile string) (*http.Client, error) {
 			return outbound.Client(outbound.Options{Allow: []string{"*"}, CAFile: caFile, AllowLoopback: true})
@@ -122,6 +124,9 @@ func newPolicyCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find everything that is wrong with a policy",
+		Long: `Find everything that is wrong with a policy, in one run, as a server would at its
+start. Key files that trusts and clients name are read, save those outside the
+policy folder that are not on this machine.`,
 		Example: examples(`
 			# Check the policy in ./policy, or the one of cambio dev
 			cambio policy check
@@ -134,6 +139,11 @@ func newPolicyCheck() *cobra.Command {
 				return err
 			}
 			l, err := f.load()
+			if err == nil {
+				if bad := l.checkKeyFiles(cmd.Context()); len(bad) > 0 {
+					err = bad
+				}
+			}
 			var faults policy.Faults
 			if err != nil && !errors.As(err, &faults) {
 				return err
