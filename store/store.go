@@ -22,6 +22,7 @@ type Store interface {
 	policy.State
 	lease.Denies
 	lease.Book
+	lease.Standings
 	lease.Expiries
 	// Lease returns one lease, or an *exchange.Error of KindNotFound.
 	Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)

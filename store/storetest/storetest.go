@@ -50,7 +50,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"TestS21Revisions", testRevisions},
 		{"Denies", testDenies},
 		{"DenyList", testDenyList},
+		{"TestS13BurnOutsideAnExchange", testBurnOutsideAnExchange},
 		{"Outstanding", testOutstanding},
+		{"Standing", testStanding},
 		{"Unsettled", testUnsettled},
 		{"Ping", testPing},
 	}

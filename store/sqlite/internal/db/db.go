@@ -135,6 +135,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.revokeLeaseStmt, err = db.PrepareContext(ctx, revokeLease); err != nil {
 		return nil, fmt.Errorf("error preparing query RevokeLease: %w", err)
 	}
+	if q.standingStmt, err = db.PrepareContext(ctx, standing); err != nil {
+		return nil, fmt.Errorf("error preparing query Standing: %w", err)
+	}
+	if q.stateOfStmt, err = db.PrepareContext(ctx, stateOf); err != nil {
+		return nil, fmt.Errorf("error preparing query StateOf: %w", err)
+	}
 	if q.typesOfStmt, err = db.PrepareContext(ctx, typesOf); err != nil {
 		return nil, fmt.Errorf("error preparing query TypesOf: %w", err)
 	}
@@ -334,6 +340,16 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing revokeLeaseStmt: %w", cerr)
 		}
 	}
+	if q.standingStmt != nil {
+		if cerr := q.standingStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing standingStmt: %w", cerr)
+		}
+	}
+	if q.stateOfStmt != nil {
+		if cerr := q.stateOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing stateOfStmt: %w", cerr)
+		}
+	}
 	if q.typesOfStmt != nil {
 		if cerr := q.typesOfStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing typesOfStmt: %w", cerr)
@@ -425,6 +441,8 @@ type Queries struct {
 	retireKeyStmt       *sql.Stmt
 	revisionOfStmt      *sql.Stmt
 	revokeLeaseStmt     *sql.Stmt
+	standingStmt        *sql.Stmt
+	stateOfStmt         *sql.Stmt
 	typesOfStmt         *sql.Stmt
 	unburnStmt          *sql.Stmt
 	unsettledStmt       *sql.Stmt
@@ -471,6 +489,8 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		retireKeyStmt:       q.retireKeyStmt,
 		revisionOfStmt:      q.revisionOfStmt,
 		revokeLeaseStmt:     q.revokeLeaseStmt,
+		standingStmt:        q.standingStmt,
+		stateOfStmt:         q.stateOfStmt,
 		typesOfStmt:         q.typesOfStmt,
 		unburnStmt:          q.unburnStmt,
 		unsettledStmt:       q.unsettledStmt,
