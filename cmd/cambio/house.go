@@ -206,7 +206,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 		return fmt.Errorf("deriving the key of page tokens: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Exchanger: bureau, Log: h.store, Desk: h.desk, Audit: h.store, Fingerprint: sealer.Fingerprint,
+		Exchanger: bureau, Log: h.store, Desk: h.desk, Leases: h.desk, Audit: h.store, Fingerprint: sealer.Fingerprint,
 		Clients: clients, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
 		Roles: func(s exchange.Subject) []string {
 			if r := h.policies.Revision(); r != nil {

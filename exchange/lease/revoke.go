@@ -22,7 +22,7 @@ type Revocation struct {
 
 // Revoked is what Revoke found and did.
 type Revoked struct {
-	// Lease as it was before.
+	// Lease as it is now.
 	Lease exchange.Lease
 	// Credentials are what becomes of the lease's own credential, first, unless it had
 	// ended before; then of those that descend from it, and of exchanges under way.
@@ -58,6 +58,9 @@ func (k *Desk) Revoke(ctx context.Context, r Revocation, from Place) (Revoked, e
 		own := Stopped{Lease: l.Lease, Credential: l.Record.Credential}
 		k.stopOne(ctx, &o, &own)
 		out.Credentials = append(out.Credentials, own)
+		if own.Fate == FateRevoked || own.Fate == FateRefused {
+			out.Lease.State, out.Lease.Revoked = exchange.LeaseRevoked, k.o.Now()
+		}
 	}
 	o.how += ", with the lease " + r.Lease.String() + " that it descends from"
 	derived, next, more, err := k.carryOut(ctx, o, from)

@@ -57,6 +57,8 @@ type Options struct {
 	Desk Desk
 	// Clients proves registered clients; nil: none is registered.
 	Clients server.Clients
+	// Leases is where owners and operators look after what is out.
+	Leases Leases
 	// Verifier proves the bearer tokens of auditors and operators.
 	Verifier exchange.Verifier
 	// Roles gives the roles that the policy of this moment grants a subject.
@@ -108,8 +110,8 @@ type Server struct {
 // New makes the API and starts its in-process part; Close ends it.
 func New(o Options) (*Server, error) {
 	switch {
-	case o.Exchanger == nil, o.Log == nil, o.Desk == nil, o.Verifier == nil, o.Roles == nil, o.Note == nil, o.Now == nil:
-		return nil, errors.New("the API needs an Exchanger, a Log, a Desk, a Verifier, Roles, Note and Now")
+	case o.Exchanger == nil, o.Log == nil, o.Desk == nil, o.Leases == nil, o.Verifier == nil, o.Roles == nil, o.Note == nil, o.Now == nil:
+		return nil, errors.New("the API needs an Exchanger, a Log, a Desk, Leases, a Verifier, Roles, Note and Now")
 	case o.Audit == nil, o.Fingerprint == nil:
 		return nil, errors.New("the API needs an Audit and a Fingerprint")
 	case len(o.PageKey) < minPageKey:
@@ -143,6 +145,7 @@ func New(o Options) (*Server, error) {
 	cambiov1.RegisterExchangeServiceServer(s.grpc, exchangeService{Server: s})
 	cambiov1.RegisterAuditServiceServer(s.grpc, auditService{Server: s})
 	cambiov1.RegisterDenyServiceServer(s.grpc, denyService{Server: s})
+	cambiov1.RegisterLeaseServiceServer(s.grpc, leaseService{Server: s})
 	reflection.RegisterV1(s.grpc)
 	if err := s.openGateway(); err != nil {
 		s.Close()
@@ -180,6 +183,7 @@ func (s *Server) openGateway() error {
 		cambiov1.RegisterExchangeServiceHandler,
 		cambiov1.RegisterAuditServiceHandler,
 		cambiov1.RegisterDenyServiceHandler,
+		cambiov1.RegisterLeaseServiceHandler,
 	} {
 		if err := register(ctx, gateway, s.inside); err != nil {
 			return err

@@ -46,6 +46,7 @@ type house struct {
 	verifier *verifier
 	book     *book
 	desk     *desk
+	leases   *shelf
 	log      *buffer
 	url      string
 	address  string
@@ -81,10 +82,10 @@ func (b *buffer) String() string {
 
 func open(t *testing.T, change ...func(*api.Options)) *house {
 	t.Helper()
-	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}, desk: &desk{}, log: &buffer{}}
+	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}, desk: &desk{}, leases: &shelf{}, log: &buffer{}}
 	logger := slog.New(server.NewLogHandler(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	o := api.Options{
-		Exchanger: h.bureau, Log: h.book, Desk: h.desk, Audit: h.book, Fingerprint: fingerprint,
+		Exchanger: h.bureau, Log: h.book, Desk: h.desk, Leases: h.leases, Audit: h.book, Fingerprint: fingerprint,
 		TailEvery: time.Millisecond, TailBeat: 5 * time.Millisecond, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon }, Logger: logger,
 	}

@@ -65,13 +65,21 @@ func isBearer(token string) bool {
 
 // authorize asks policy. A delegated token speaks for two, and roles are for one.
 func (s *Server) authorize(subject exchange.Subject, roles []string) error {
+	if err := undelegated(subject); err != nil || s.holds(subject, roles) {
+		return err
+	}
+	return exchange.Fault(exchange.KindPermissionDenied, "this needs the role "+strings.Join(roles, " or "), nil)
+}
+
+// undelegated refuses a token by which somebody else acts.
+func undelegated(subject exchange.Subject) error {
 	if len(subject.Asserted) > 0 {
 		return exchange.Fault(exchange.KindPermissionDenied, "a delegated token has no role here: send your own", nil)
 	}
-	for _, role := range s.o.Roles(subject) {
-		if slices.Contains(roles, role) {
-			return nil
-		}
-	}
-	return exchange.Fault(exchange.KindPermissionDenied, "this needs the role "+strings.Join(roles, " or "), nil)
+	return nil
+}
+
+// holds reports whether policy gives the subject one of the roles.
+func (s *Server) holds(subject exchange.Subject, roles []string) bool {
+	return slices.ContainsFunc(s.o.Roles(subject), func(role string) bool { return slices.Contains(roles, role) })
 }

@@ -95,12 +95,8 @@ func (s denyService) ListDenies(ctx context.Context, in *cambiov1.ListDeniesRequ
 			return nil, errPageToken
 		}
 	}
-	event, err := s.queried(ctx, caller, "list denies; the ended among them: "+strconv.FormatBool(in.GetShowRemoved()))
-	if err != nil {
+	if err := s.query(ctx, caller, "list denies; the ended among them: "+strconv.FormatBool(in.GetShowRemoved())); err != nil {
 		return nil, err
-	}
-	if err := s.o.Note(ctx, event); err != nil {
-		return nil, exchange.Fault(exchange.KindUnavailable, "the query could not be recorded, so it was not answered; try again", err)
 	}
 	denies, err := s.o.Desk.List(ctx, caller.Tenant, below, in.GetShowRemoved(), limit+1)
 	if err != nil {
@@ -162,7 +158,7 @@ func placeOf(cursor string) (lease.Place, error) {
 }
 
 // deed is an event that says who does something, from where.
-func (s denyService) deed(ctx context.Context, caller exchange.Subject) exchange.Event {
+func (s *Server) deed(ctx context.Context, caller exchange.Subject) exchange.Event {
 	c, facts := callerOf(ctx), server.FactsOf(ctx)
 	record := exchange.Record{
 		Subject: caller.Name, Trust: caller.Trust, Door: c.door, UserAgent: c.userAgent,
@@ -175,7 +171,7 @@ func (s denyService) deed(ctx context.Context, caller exchange.Subject) exchange
 }
 
 // queried is the event of a query.
-func (s denyService) queried(ctx context.Context, caller exchange.Subject, what string) (exchange.Event, error) {
+func (s *Server) queried(ctx context.Context, caller exchange.Subject, what string) (exchange.Event, error) {
 	now := s.o.Now()
 	id, err := exchange.NewID(now, s.o.Random)
 	if err != nil {
@@ -186,6 +182,19 @@ func (s denyService) queried(ctx context.Context, caller exchange.Subject, what 
 	e.Record.Exchange, e.Record.Tenant, e.Record.Type = id.String(), caller.Tenant, e.Type.String()
 	e.Record.At, e.Record.Explanation = exchange.FormatTime(now), what
 	return e, nil
+}
+
+// query records a query before its answer leaves; without a record there is no
+// answer.
+func (s *Server) query(ctx context.Context, caller exchange.Subject, what string) error {
+	event, err := s.queried(ctx, caller, what)
+	if err != nil {
+		return err
+	}
+	if err := s.o.Note(ctx, event); err != nil {
+		return exchange.Fault(exchange.KindUnavailable, "the query could not be recorded, so it was not answered; try again", err)
+	}
+	return nil
 }
 
 func denyOf(d exchange.Deny) *cambiov1.Deny {
@@ -207,6 +216,7 @@ var fates = map[lease.Fate]cambiov1.DeniedCredential_State{
 	lease.FateExpires:    cambiov1.DeniedCredential_STATE_EXPIRES,
 	lease.FateNotStopped: cambiov1.DeniedCredential_STATE_NOT_STOPPED,
 	lease.FatePending:    cambiov1.DeniedCredential_STATE_PENDING,
+	lease.FateRefused:    cambiov1.DeniedCredential_STATE_REFUSED,
 }
 
 func deniedOf(s *lease.Stopped) *cambiov1.DeniedCredential {

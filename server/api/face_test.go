@@ -198,7 +198,7 @@ func TestReflectionListsTheServices(t *testing.T) {
 	for _, s := range got.GetListServicesResponse().GetService() {
 		names = append(names, s.GetName())
 	}
-	if want := "cambio.v1.AuditService cambio.v1.DenyService cambio.v1.ExchangeService grpc.reflection.v1.ServerReflection"; strings.Join(names, " ") != want {
+	if want := "cambio.v1.AuditService cambio.v1.DenyService cambio.v1.ExchangeService cambio.v1.LeaseService grpc.reflection.v1.ServerReflection"; strings.Join(names, " ") != want {
 		t.Errorf("got %v", names)
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -229,7 +229,7 @@ func TestLogNamesTheExchange(t *testing.T) {
 func TestNewWantsWhatItNeeds(t *testing.T) {
 	h := &house{bureau: &bureau{answer: issue}, verifier: &verifier{}, book: &book{}}
 	good := api.Options{
-		Exchanger: h.bureau, Log: h.book, Desk: h.desk, Audit: h.book, Fingerprint: fingerprint, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
+		Exchanger: h.bureau, Log: h.book, Desk: h.desk, Leases: &shelf{}, Audit: h.book, Fingerprint: fingerprint, Verifier: h.verifier, Roles: roles, Note: h.book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon },
 	}
 	for name, change := range map[string]func(*api.Options){
@@ -237,6 +237,7 @@ func TestNewWantsWhatItNeeds(t *testing.T) {
 		"log":       func(o *api.Options) { o.Log = nil },
 		"audit":     func(o *api.Options) { o.Audit = nil },
 		"key":       func(o *api.Options) { o.Fingerprint = nil },
+		"leases":    func(o *api.Options) { o.Leases = nil },
 		"desk":      func(o *api.Options) { o.Desk = nil },
 		"verifier":  func(o *api.Options) { o.Verifier = nil },
 		"roles":     func(o *api.Options) { o.Roles = nil },
@@ -271,7 +272,7 @@ func TestOpenAPIIsTheCommittedOne(t *testing.T) {
 		}
 		h.send(t, "POST", path, "{}").want(t, 405, "invalid_request", "GET")
 		paths, _ := got.fields["paths"].(map[string]any)
-		if len(paths) != 7 {
+		if len(paths) != 11 {
 			t.Errorf("paths: %v", paths)
 		}
 	}
@@ -282,7 +283,7 @@ func TestFacesStandByThemselves(t *testing.T) {
 	b := &bureau{answer: issue}
 	book := &book{}
 	door, err := api.New(api.Options{
-		Exchanger: b, Log: book, Desk: &desk{}, Audit: book, Fingerprint: fingerprint, Verifier: &verifier{}, Roles: roles, Note: book.Note,
+		Exchanger: b, Log: book, Desk: &desk{}, Leases: &shelf{}, Audit: book, Fingerprint: fingerprint, Verifier: &verifier{}, Roles: roles, Note: book.Note,
 		PageKey: bytes.Repeat([]byte{7}, 32), Now: func() time.Time { return noon }, Trusted: loopback(),
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ type method struct {
 	tail   bool          // it lasts
 	client bool          // a registered client may authenticate, in the handler
 	roles  []string      // any of them, proven by a bearer token; nil: the method takes no bearer
+	owners bool          // whoever a bearer token proves; the handler looks at what is theirs
 }
 
 // readers may read the ledger.
@@ -41,6 +42,10 @@ var methods = map[string]method{
 	cambiov1.DenyService_AddDeny_FullMethodName:                             {limit: 20 * time.Second, roles: stoppers},
 	cambiov1.DenyService_ListDenies_FullMethodName:                          {limit: 15 * time.Second, roles: readers},
 	cambiov1.DenyService_RemoveDeny_FullMethodName:                          {limit: 15 * time.Second, roles: stoppers},
+	cambiov1.LeaseService_ListLeases_FullMethodName:                         {limit: 15 * time.Second, owners: true},
+	cambiov1.LeaseService_GetLease_FullMethodName:                           {limit: 15 * time.Second, owners: true},
+	cambiov1.LeaseService_RenewLease_FullMethodName:                         {limit: 20 * time.Second, owners: true},
+	cambiov1.LeaseService_RevokeLease_FullMethodName:                        {limit: 20 * time.Second, owners: true},
 	grpc_reflection_v1.ServerReflection_ServerReflectionInfo_FullMethodName: {},
 }
 
@@ -108,7 +113,7 @@ func (s *Server) admit(ctx context.Context, name string) (context.Context, conte
 		m.limit = server.ExchangeTime(s.o.Timeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.limit)
-	if m.roles == nil {
+	if m.roles == nil && !m.owners {
 		if len(c.authorization) > 0 && !m.client {
 			cancel()
 			return nil, nil, exchange.Fault(exchange.KindInvalidClient, "this method takes no Authorization: leave it out", nil)
@@ -116,7 +121,11 @@ func (s *Server) admit(ctx context.Context, name string) (context.Context, conte
 		return ctx, cancel, nil
 	}
 	subject, err := s.authenticate(ctx, c)
-	if err == nil {
+	switch {
+	case err != nil:
+	case m.owners:
+		err = undelegated(subject)
+	default:
 		err = s.authorize(subject, m.roles)
 	}
 	if err != nil {

@@ -45,7 +45,7 @@ func (empty) Summarize(context.Context, ledger.SummaryQuery) (ledger.Summary, er
 func newEmpty(t *testing.T) *Server {
 	t.Helper()
 	s, err := New(Options{
-		Exchanger: empty{}, Log: empty{}, Desk: lease.NewDesk(lease.DeskOptions{}), Audit: empty{}, Fingerprint: exchange.Secret.String, Verifier: empty{}, Now: time.Now, PageKey: bytes.Repeat([]byte{7}, 32),
+		Exchanger: empty{}, Log: empty{}, Desk: lease.NewDesk(lease.DeskOptions{}), Leases: lease.NewDesk(lease.DeskOptions{}), Audit: empty{}, Fingerprint: exchange.Secret.String, Verifier: empty{}, Now: time.Now, PageKey: bytes.Repeat([]byte{7}, 32),
 		Roles: func(exchange.Subject) []string { return nil }, Note: func(context.Context, exchange.Event) error { return nil },
 	})
 	if err != nil {

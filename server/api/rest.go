@@ -66,8 +66,10 @@ func (*route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 func (s *Server) newREST(gateway *runtime.ServeMux) (*rest, error) {
 	face := &rest{Server: s, gateway: gateway, routes: http.NewServeMux()}
+	verbs := map[string]*route{} // custom methods of one path (AIP-136) share a pattern
 	for _, file := range []protoreflect.FileDescriptor{
 		cambiov1.File_cambio_v1_exchange_proto, cambiov1.File_cambio_v1_audit_proto, cambiov1.File_cambio_v1_deny_proto,
+		cambiov1.File_cambio_v1_lease_proto,
 	} {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()
@@ -76,6 +78,13 @@ func (s *Server) newREST(gateway *runtime.ServeMux) (*rest, error) {
 				if err != nil {
 					return nil, err
 				}
+				if twin, known := verbs[pattern]; known {
+					if !twin.same(r) {
+						return nil, fmt.Errorf("%s: another method of this path reads its request otherwise", pattern)
+					}
+					continue
+				}
+				verbs[pattern] = r
 				face.routes.Handle(pattern, r)
 			}
 		}
@@ -98,6 +107,9 @@ func routeOf(m protoreflect.MethodDescriptor) (string, *route, error) {
 	default:
 		return "", nil, fmt.Errorf("%s has no HTTP rule that this face knows", m.FullName())
 	}
+	if path, _, custom := strings.Cut(pattern, "}:"); custom { // which the gateway tells apart
+		pattern = path + "}"
+	}
 	r := &route{body: rule.GetBody() == "*"}
 	for i := 0; !r.body && i < m.Input().Fields().Len(); i++ {
 		if name := string(m.Input().Fields().Get(i).Name()); !strings.Contains(pattern, "{"+name+"}") {
@@ -105,6 +117,10 @@ func routeOf(m protoreflect.MethodDescriptor) (string, *route, error) {
 		}
 	}
 	return pattern, r, nil
+}
+
+func (to *route) same(other *route) bool {
+	return to.body == other.body && slices.Equal(to.query, other.query)
 }
 
 // ServeHTTP takes one request to the gateway, or refuses it.

@@ -39,6 +39,9 @@ const (
 	// Its exchange is under way or its process died: whatever was minted is
 	// withheld.
 	DeniedCredential_STATE_PENDING DeniedCredential_State = 4
+	// A token of our own, dead here: introspection and exchange refuse it from now
+	// on. A server that verifies it by itself accepts it until expire_time.
+	DeniedCredential_STATE_REFUSED DeniedCredential_State = 5
 )
 
 // Enum value maps for DeniedCredential_State.
@@ -49,6 +52,7 @@ var (
 		2: "STATE_EXPIRES",
 		3: "STATE_NOT_STOPPED",
 		4: "STATE_PENDING",
+		5: "STATE_REFUSED",
 	}
 	DeniedCredential_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -56,6 +60,7 @@ var (
 		"STATE_EXPIRES":     2,
 		"STATE_NOT_STOPPED": 3,
 		"STATE_PENDING":     4,
+		"STATE_REFUSED":     5,
 	}
 )
 
@@ -90,8 +95,9 @@ func (DeniedCredential_State) EnumDescriptor() ([]byte, []int) {
 type AddDenyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What is denied, each to its exact value: `subject`, `actor`, `trust`, `target`,
-	// `rule` or `credential` (the fingerprint in the ledger). All members must hold;
-	// at least one is needed.
+	// `rule`, `credential` (the fingerprint in the ledger) or `lineage` (a lease, with
+	// what was obtained with its credential). All members must hold; at least one is
+	// needed.
 	Match map[string]string `protobuf:"bytes,1,rep,name=match,proto3" json:"match,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Why, in one line of at most 512 bytes, for the ledger. Required.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -249,7 +255,8 @@ func (x *AddDenyResponse) GetNextPageToken() string {
 	return ""
 }
 
-// DeniedCredential is one credential that a deny covers.
+// DeniedCredential is one credential that a deny, or the revocation of a lease,
+// stops.
 type DeniedCredential struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What becomes of it.
@@ -700,7 +707,7 @@ const file_cambio_v1_deny_proto_rawDesc = "" +
 	"\x04deny\x18\x01 \x01(\v2\x0f.cambio.v1.DenyR\x04deny\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12=\n" +
 	"\vcredentials\x18\x03 \x03(\v2\x1b.cambio.v1.DeniedCredentialR\vcredentials\x12&\n" +
-	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\xe6\x03\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\xfa\x03\n" +
 	"\x10DeniedCredential\x127\n" +
 	"\x05state\x18\x01 \x01(\x0e2!.cambio.v1.DeniedCredential.StateR\x05state\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -716,13 +723,14 @@ const file_cambio_v1_deny_proto_rawDesc = "" +
 	" \x01(\tR\x06handle\x12\x1e\n" +
 	"\n" +
 	"credential\x18\v \x01(\tR\n" +
-	"credential\"n\n" +
+	"credential\"\x81\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_REVOKED\x10\x01\x12\x11\n" +
 	"\rSTATE_EXPIRES\x10\x02\x12\x15\n" +
 	"\x11STATE_NOT_STOPPED\x10\x03\x12\x11\n" +
-	"\rSTATE_PENDING\x10\x04\"\xd5\x02\n" +
+	"\rSTATE_PENDING\x10\x04\x12\x11\n" +
+	"\rSTATE_REFUSED\x10\x05\"\xd5\x02\n" +
 	"\x04Deny\x12\x12\n" +
 	"\x04deny\x18\x01 \x01(\tR\x04deny\x120\n" +
 	"\x05match\x18\x02 \x03(\v2\x1a.cambio.v1.Deny.MatchEntryR\x05match\x12\x16\n" +
