@@ -57,6 +57,10 @@ bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (default 
 test-cluster: ## Verify against a real kube-apiserver and etcd (built once, then cached)
 	deploy/testcluster/run.sh
 
+.PHONY: test-properties
+test-properties: ## A million random sequences of exchanges, none of which may widen anything
+	$(GO) test -tags slow -count=1 -v -timeout 20m ./deploy/testproperties/
+
 .PHONY: test-crash
 test-crash: postgres ## kill -9 of the server and of PostgreSQL under load; counts what survived
 	$(GO) run ./bench crash

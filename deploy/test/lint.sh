@@ -31,6 +31,7 @@ skips() { ! git grep -nE '\bt\.Skip|\bb\.Skip' -- '*_test.go'; }
 step gofmt formatted
 step vet go vet ./...
 step vet-cluster go vet -tags cluster ./deploy/testcluster/
+step vet-slow go vet -tags slow ./deploy/testproperties/
 step staticcheck go tool -modfile=deploy/test/tools.mod staticcheck ./...
 step buf proto/lint.sh
 step go.mod tidy
