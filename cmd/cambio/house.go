@@ -50,6 +50,8 @@ type house struct {
 	ledger   *ledger.Ledger
 	reaper   *lease.Reaper
 	desk     *lease.Desk
+	self     *subject.Self // tokens of ours
+	register *lease.Register
 	oauth    *oauth.Handler
 	api      *api.Server
 	tracing  *tracing
@@ -117,7 +119,7 @@ func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []e
 	c := h.config
 	h.verifier = subject.New(subject.Options{
 		Client: func(caFile string) (*http.Client, error) { return outbound.Client(h.outbound(caFile)) },
-		Now:    time.Now, OwnIssuers: h.issuer.Names(), Meter: verifierMeter{h.meters},
+		Now:    time.Now, OwnIssuers: h.issuer.Names(), Issuer: h.issuer.URL(), Meter: verifierMeter{h.meters},
 	})
 	h.openClients()
 	checks := h.verifier.Check
@@ -187,7 +189,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 		Changed: h.refresh,
 	})
 	return &exchange.Bureau{
-		Policy: h.policies, Verifier: h.verifier, Passthrough: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
+		Policy: h.policies, Verifier: h.verifier, Own: h.openOwn(sealer), Passthrough: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
 		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: time.Now}),
 		Now:      time.Now, Random: rand.Reader, Timeout: h.config.Limits.Timeout,
 	}, nil
@@ -199,7 +201,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 	h.oauth = oauth.New(oauth.Options{
 		Issuer: h.config.Issuer, Exchanger: bureau, Clients: clients, Keys: h.issuer, Logger: h.log, Now: time.Now,
 		MaxBytes: h.config.Limits.RequestBytes, Timeout: h.config.Limits.Timeout,
-		Refused: refused,
+		Refused: refused, Own: h.ownTokens(),
 	})
 	pageKey, err := hkdf.Key(sha256.New, sealKey, nil, "cambio page tokens v1", 32)
 	if err != nil {

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/lease"
+	"github.com/cambio-sts/cambio/exchange/policy"
+	"github.com/cambio-sts/cambio/exchange/subject"
+	"github.com/cambio-sts/cambio/server/oauth"
+)
+
+// openOwn makes what knows tokens of ours: whether they are, and whether they stand.
+func (h *house) openOwn(sealer *exchange.Sealer) exchange.OwnTokens {
+	h.register = lease.NewRegister(h.store, time.Now)
+	h.self = subject.NewSelf(subject.SelfOptions{
+		Tenant: policy.DefaultTenant, Issuer: h.issuer.URL(), Keys: h.issuer.AccessJWKS,
+		Standing: h.standing, Open: sealer.OpenOrigin,
+	})
+	return h.self
+}
+
+func (h *house) standing(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error) {
+	l, err := h.register.Standing(ctx, tenant, id)
+	return l.Lease, err
+}
+
+// ownTokens is what the OAuth door asks about tokens of ours.
+func (h *house) ownTokens() *oauth.OwnTokens {
+	return &oauth.OwnTokens{
+		Read: h.self.Read, Standing: h.standing, Revoke: h.revokeOwn, Burn: h.ledger.Burn, Random: rand.Reader,
+	}
+}
+
+// revokeOwn takes back a token of ours and what was obtained with it. What a provider
+// would not take back is dead to us all the same, and the log has it.
+func (h *house) revokeOwn(ctx context.Context, tenant string, id exchange.ID, by exchange.Record) error {
+	revoked, err := h.desk.Revoke(ctx, lease.Revocation{Tenant: tenant, Lease: id, Reason: "given back by its client", By: by}, lease.Place{})
+	if err != nil {
+		return err
+	}
+	for i := range revoked.Credentials {
+		switch c := &revoked.Credentials[i]; {
+		case c.Fate != lease.FateNotStopped:
+		case c.Lease.ID == id:
+			return exchange.Fault(exchange.KindUnavailable, "that the token is revoked could not be recorded; try again", nil)
+		default:
+			h.log.WarnContext(ctx, "a credential that descends from a revoked token was not taken back", "lease", c.Lease.ID.String(), "why", c.Why)
+		}
+	}
+	return nil
+}
