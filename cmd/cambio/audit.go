@@ -251,27 +251,31 @@ func newAuditShow() *cobra.Command {
 
 // newest is the id of the newest exchange that matches.
 func newest(cmd *cobra.Command, s *remote, filter string) (string, error) {
-	a, err := s.ask(cmd.Context(), http.MethodGet, "/v1/exchanges", url.Values{"page_size": {"1"}, "filter": {filter}}, nil)
-	if err != nil {
-		return "", err
+	for token := ""; ; {
+		query := url.Values{"page_size": {"1"}, "filter": {filter}}
+		if token != "" {
+			query.Set("page_token", token)
+		}
+		page, err := exchangesPage(cmd.Context(), s, query)
+		if err != nil {
+			return "", err
+		}
+		if len(page.Exchanges) > 0 {
+			var row auditRow
+			if err := json.Unmarshal(page.Exchanges[0], &row); err != nil {
+				return "", fmt.Errorf("reading the list of %s: %w", s.base, err)
+			}
+			id, err := exchange.ParseID(row.Exchange)
+			if err != nil {
+				return "", fmt.Errorf("reading the list of %s: %w", s.base, err)
+			}
+			return id.String(), nil
+		}
+		if page.Next == "" || page.Next == token {
+			return "", errors.New("no exchange matches")
+		}
+		token = page.Next
 	}
-	if a.status != http.StatusOK {
-		return "", s.refused(a)
-	}
-	var page struct {
-		Exchanges []auditRow `json:"exchanges"`
-	}
-	if err := json.Unmarshal(a.body, &page); err != nil {
-		return "", fmt.Errorf("reading the list of %s: %w", s.base, err)
-	}
-	if len(page.Exchanges) == 0 {
-		return "", errors.New("no exchange matches")
-	}
-	id, err := exchange.ParseID(page.Exchanges[0].Exchange)
-	if err != nil {
-		return "", fmt.Errorf("reading the list of %s: %w", s.base, err)
-	}
-	return id.String(), nil
 }
 
 // showExchange prints every member that is set, then the history.

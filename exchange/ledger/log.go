@@ -32,7 +32,9 @@ type Log interface {
 	Pending(ctx context.Context, limit int) ([]exchange.Intent, error)
 
 	// List returns one page of exchanges (terminal outcomes), newest first, and the
-	// cursor of the next page, empty at the end. What is appended while someone
+	// cursor of the next page, empty at the end. A page may have fewer than asked
+	// for, or none, and yet a next one: an engine may bound what it looks at for
+	// one page. What is appended while someone
 	// pages makes no row come twice, and none that was there be left out. A query
 	// that cannot be understood is an *exchange.Error of KindInvalidRequest.
 	List(ctx context.Context, q Query) ([]Exchange, Cursor, error)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,36 +17,31 @@ import (
 
 // List returns one page of exchanges, newest first. It is the one statement that
 // sqlc cannot write, since its condition comes from the caller: names come from
-// the closed table below and values are parameters.
+// the closed table below and values are parameters. A page looks at a bounded
+// number of rows, whatever the filter.
 func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, ledger.Cursor, error) {
 	if q.Limit < 1 || q.Limit > ledger.MaxPage {
 		return nil, "", exchange.Fault(exchange.KindInvalidRequest, fmt.Sprintf("a page has 1 to %d exchanges", ledger.MaxPage), nil)
 	}
+	if q.After != "" {
+		if _, err := exchange.ParseID(string(q.After)); err != nil {
+			return nil, "", exchange.Fault(exchange.KindInvalidRequest, "the page token is not one of ours: start again without it", nil)
+		}
+	}
 	r := renderer{arguments: []any{q.Tenant}}
-	condition, err := r.filter(q.Filter)
+	statement, err := r.page(q, s.looks)
 	if err != nil {
 		return nil, "", exchange.Fault(exchange.KindInvalidRequest, "the filter cannot be used: "+err.Error(), nil)
 	}
-	after := ""
-	if q.After != "" {
-		last, err := exchange.ParseID(string(q.After))
-		if err != nil {
-			return nil, "", exchange.Fault(exchange.KindInvalidRequest, "the page token is not one of ours: start again without it", nil)
-		}
-		after = " and exchange < " + r.value([16]byte(last))
-	}
-	statement := "select id, exchange, tenant, type, at, record from cambio.events where tenant = $1 and type between 2 and 5" +
-		after + condition + " order by exchange desc limit " + strconv.Itoa(q.Limit+1)
 	page := make([]ledger.Exchange, 0, min(q.Limit+1, 64))
+	var next ledger.Cursor // where the walk ended, if not with the ledger
 	var e ledger.Exchange
 	var id, of [16]byte
 	var kind int16
 	var at time.Time
+	var matches, last bool
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		// Planned for these values: whether to walk back from the newest or to look
-		// values up depends on how rare they are. Never by reading the whole table:
-		// the planner thinks too little of bloom summaries, and prefers that.
-		if _, err := tx.Exec(ctx, "select set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_seqscan', 'off', true)"); err != nil {
+		if _, err := tx.Exec(ctx, inOrder); err != nil {
 			return err
 		}
 		// Unnamed: filters have too many shapes to keep each prepared.
@@ -55,9 +49,14 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 		if err != nil {
 			return err
 		}
-		_, err = pgx.ForEachRow(found, []any{&id, &of, &e.Tenant, &kind, &at, &e.Record}, func() error {
+		_, err = pgx.ForEachRow(found, []any{&id, &of, &e.Tenant, &kind, &at, &e.Record, &matches, &last}, func() error {
 			e.ID, e.Exchange, e.Type, e.At = id, of, exchange.EventType(kind), at.UnixMicro()
-			page = append(page, e)
+			if last {
+				next = ledger.Cursor(e.Exchange.String())
+			}
+			if matches {
+				page = append(page, e)
+			}
 			e.Record = nil
 			return nil
 		})
@@ -69,11 +68,11 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 	if err != nil {
 		return nil, "", fmt.Errorf("listing exchanges: %w", err)
 	}
-	if len(page) <= q.Limit {
-		return page, "", nil
+	if len(page) > q.Limit {
+		page = page[:q.Limit]
+		next = ledger.Cursor(page[q.Limit-1].Exchange.String())
 	}
-	page = page[:q.Limit]
-	return page, ledger.Cursor(page[q.Limit-1].Exchange.String()), nil
+	return page, next, nil
 }
 
 // members maps the fields that are members of the record to their names there.
@@ -170,16 +169,13 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 		if !compares {
 			return "", errors.New("a time cannot be contained: compare it")
 		}
-		condition := "at " + operator + " " + r.value(time.UnixMicro(n.Value.Time))
-		if n.Op == ledger.OpLt || n.Op == ledger.OpLe {
-			// An outcome comes after its exchange began, by the second or (when it was
-			// abandoned) much later; a day allows for clocks. So the walk can begin there.
-			condition += " and exchange < " + r.value(firstID(time.UnixMicro(n.Value.Time).Add(24*time.Hour)))
-		}
-		return "(" + condition + ")", nil
+		return "(at " + operator + " " + r.value(time.UnixMicro(n.Value.Time)) + ")", nil
 	case ledger.FieldExchange:
 		if id, err := exchange.ParseID(n.Value.Text); err == nil && compares {
 			return "(exchange " + operator + " " + r.value([16]byte(id)) + ")", nil
+		}
+		if n.Op == ledger.OpEq {
+			return "false", nil
 		}
 		return r.textual("exchange::text", operator, n.Value.Text), nil
 	case ledger.FieldOutcome:
@@ -189,6 +185,7 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 					return "(type = " + strconv.Itoa(int(t)) + ")", nil
 				}
 			}
+			return "false", nil
 		}
 	}
 	if r.columns != nil {
@@ -207,7 +204,7 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 	}
 	member := "coalesce(record->>'" + m.name + "', '')"
 	condition := r.textual(member, operator, n.Value.Text)
-	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" && strings.HasSuffix(condition, "::text)") {
+	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" && isText(n.Value.Text) {
 		hash := "hashtextextended(" + r.value(n.Value.Text) + "::text, 0)"
 		// Not null even where the hash is: the second part is false then. It is a case
 		// so that the planner does not take it for as rare as the hash, and the two
@@ -231,7 +228,7 @@ func firstID(t time.Time) [16]byte {
 // as half a letter, is compared as bytes.
 func (r *renderer) textual(member, operator, value string) string {
 	v := ""
-	if utf8.ValidString(value) && strings.IndexByte(value, 0) < 0 {
+	if isText(value) {
 		v = r.value(value) + "::text"
 	} else {
 		v = r.value([]byte(value)) + "::bytea"

@@ -57,3 +57,21 @@ func open(t testing.TB, d *pgtest.Database) *postgres.Store {
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, migrated(t)) })
 }
+
+// TestListInSmallSteps: pages that look at few rows, and so are often cut off, are
+// the same list.
+func TestListInSmallSteps(t *testing.T) {
+	storetest.RunLists(t, func(t *testing.T) store.Store {
+		d := migrated(t)
+		s, err := postgres.Open(t.Context(), d.ServiceDSN(), postgres.Options{AllowUnsafe: true, Looks: 16})
+		if err != nil {
+			t.Fatalf("Open: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+		return s
+	})
+}

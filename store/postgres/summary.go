@@ -167,11 +167,16 @@ func summary(q ledger.SummaryQuery, rolled string) (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	// An outcome comes after its exchange began; a day allows for clocks.
-	sources = append(sources, `select date_trunc('hour', at) as start, coalesce(record->>'subject', '') as subject,
-		coalesce(record->>'target', '') as target, coalesce(record->>'rule', '') as rule, type, 1 as n
-		from cambio.events where tenant = $1 and type between 2 and 5 and at >= $2 and at < $3 and exchange < `+
-		r.value(firstID(time.UnixMicro(q.Until).Add(24*time.Hour)))+ledgerToo+condition)
+	since := r.value(firstID(time.UnixMicro(q.From).Add(-latest)))
+	before := r.value(firstID(time.UnixMicro(q.Until).Add(earliest)))
+	for _, where := range []string{
+		"type between 2 and 5 and exchange >= " + since + " and exchange < " + before,
+		"type = 5 and exchange < " + since,
+	} {
+		sources = append(sources, `select date_trunc('hour', at) as start, coalesce(record->>'subject', '') as subject,
+			coalesce(record->>'target', '') as target, coalesce(record->>'rule', '') as rule, type, 1 as n
+			from cambio.events where tenant = $1 and `+where+" and at >= $2 and at < $3"+ledgerToo+condition)
+	}
 	columns := map[ledger.Dimension]string{
 		ledger.ByHour: "null::timestamptz", ledger.BySubject: "''", ledger.ByTarget: "''", ledger.ByRule: "''", ledger.ByOutcome: "0::smallint",
 	}

@@ -298,6 +298,57 @@ func testListPages(t *testing.T, w *world) {
 	})
 }
 
+// testListTimes: an outcome is found by its time however long it came after its
+// exchange began, and also where it was a little early by another replica's clock.
+func testListTimes(t *testing.T, w *world) {
+	const minute = time.Minute
+	now := time.Now()
+	type made struct {
+		entry ledger.Entry
+		at    time.Time
+	}
+	var all []made
+	for _, m := range []struct {
+		of     exchange.EventType
+		began  time.Duration // before now
+		outlay time.Duration // from the exchange to its outcome
+	}{
+		{exchange.EventIssued, 90 * minute, time.Second},
+		{exchange.EventDenied, 80 * minute, -3 * minute},
+		{exchange.EventFailed, 50 * 60 * minute, 20 * 60 * minute},
+		{exchange.EventUnknown, 20 * 24 * 60 * minute, 19 * 24 * 60 * minute},
+		{exchange.EventUnknown, 30 * 24 * 60 * minute, minute},
+		{exchange.EventIssued, 40 * 24 * 60 * minute, time.Second},
+	} {
+		e := w.eventAt("default", m.of, now.Add(-m.began))
+		e.At = now.Add(m.outlay - m.began)
+		entry := w.entry(e)
+		all = append(all, made{entry, e.At})
+		w.want(ledger.StatusInserted, entry)
+	}
+	for i, pivot := range all {
+		for _, op := range []ledger.Op{ledger.OpLt, ledger.OpLe, ledger.OpEq, ledger.OpGe, ledger.OpGt} {
+			at := &ledger.Node{Op: op, Field: ledger.FieldTime, Value: ledger.Value{Time: pivot.at.UnixMicro()}}
+			for name, filter := range map[string]*ledger.Node{
+				"alone":       at,
+				"and subject": {Op: ledger.OpAnd, Nodes: []*ledger.Node{compare(ledger.FieldSubject, ledger.OpEq, "k8s:prod:llm:gateway"), at}},
+			} {
+				got := map[exchange.ID]bool{}
+				for _, e := range w.all("default", 2, filter) {
+					got[e.Exchange] = true
+				}
+				for k, m := range all {
+					order := cmp.Compare(m.at.UnixMicro(), pivot.at.UnixMicro())
+					want := map[ledger.Op]bool{ledger.OpLt: order < 0, ledger.OpLe: order <= 0, ledger.OpEq: order == 0, ledger.OpGe: order >= 0, ledger.OpGt: order > 0}[op]
+					if got[m.entry.Exchange] != want {
+						t.Errorf("time of %d, op %d, %s: row %d is there: %t", i, op, name, k, !want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func testListBadQueries(t *testing.T, w *world) {
 	populate(w, 3)
 	good := compare(ledger.FieldSubject, ledger.OpEq, "x")

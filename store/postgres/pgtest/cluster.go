@@ -23,30 +23,42 @@ type cluster struct {
 	port     int
 	account  *user.User // whom the programs run as; nil: ourselves
 	settings settings
+	password string
+	fresh    bool // the folder was made now
 	watchdog io.Closer
 	process  *os.Process   // the postmaster
 	ended    chan struct{} // closed when it has ended
 }
 
-// newCluster makes a data folder and starts a server on it.
+// newCluster makes a data folder, or finds the one that was kept, and starts a
+// server on it.
 func newCluster(o settings, superuser, password string) (*cluster, error) {
 	found, err := find()
 	if err != nil {
 		return nil, err
 	}
-	// Not under the test's own temporary folder: that is closed to the account that
-	// the server runs as, and too long a path for a socket.
-	dir, err := os.MkdirTemp("", "pgtest")
-	if err != nil {
+	c := &cluster{found: found, dir: o.keep, settings: o, password: password, fresh: true}
+	if o.keep == "" {
+		// Not under the test's own temporary folder: that is closed to the account that
+		// the server runs as, and too long a path for a socket.
+		if c.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
+			return nil, err
+		}
+	} else if err := errors.Join(os.MkdirAll(filepath.Dir(c.dir), 0o755), os.MkdirAll(c.dir, 0o700)); err != nil {
 		return nil, err
+	} else if kept, err := os.ReadFile(c.passwordFile()); err == nil {
+		c.password, c.fresh = string(kept), false
 	}
-	c := &cluster{found: found, dir: dir, settings: o}
-	if err := c.initialize(superuser, password); err != nil {
-		os.RemoveAll(dir)
+	if err := c.initialize(superuser); err != nil {
+		if o.keep == "" {
+			os.RemoveAll(c.dir)
+		}
 		return nil, err
 	}
 	return c, nil
 }
+
+func (c *cluster) passwordFile() string { return filepath.Join(c.dir, "password") }
 
 // processors is the processor time that the server's processes have used: those
 // that run, and those that the postmaster has reaped.
@@ -74,7 +86,7 @@ func (c *cluster) processors() time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
 }
 
-func (c *cluster) initialize(superuser, password string) error {
+func (c *cluster) initialize(superuser string) error {
 	if os.Geteuid() == 0 { // PostgreSQL refuses to run as root
 		account, err := user.Lookup("postgres")
 		if err != nil {
@@ -90,21 +102,10 @@ func (c *cluster) initialize(superuser, password string) error {
 	if err := c.watch(); err != nil {
 		return err
 	}
-	file := filepath.Join(c.dir, "password")
-	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
-		return err
-	}
-	if c.account != nil {
-		uid, _ := strconv.Atoi(c.account.Uid)
-		if err := os.Chown(file, uid, -1); err != nil {
+	if c.fresh {
+		if err := c.initdb(superuser); err != nil {
 			return err
 		}
-	}
-	arguments := append([]string{
-		"-D", c.data(), "-U", superuser, "--pwfile=" + file, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "-N",
-	}, c.found.initdb...)
-	if err := c.run("initdb", arguments...); err != nil {
-		return err
 	}
 	// Another program may take a port between our look and the server's: then
 	// another port.
@@ -118,6 +119,23 @@ func (c *cluster) initialize(superuser, password string) error {
 		}
 	}
 	return err
+}
+
+func (c *cluster) initdb(superuser string) error {
+	file := c.passwordFile()
+	if err := os.WriteFile(file, []byte(c.password), 0o600); err != nil {
+		return err
+	}
+	if c.account != nil {
+		uid, _ := strconv.Atoi(c.account.Uid)
+		if err := os.Chown(file, uid, -1); err != nil {
+			return err
+		}
+	}
+	arguments := append([]string{
+		"-D", c.data(), "-U", superuser, "--pwfile=" + file, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "-N",
+	}, c.found.initdb...)
+	return c.run("initdb", arguments...)
 }
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
@@ -249,15 +267,19 @@ func (c *cluster) wait() error {
 func (c *cluster) remove() { c.watchdog.Close() }
 
 // watch starts a process that waits for the end of ours, however it comes, and
-// then stops the server and deletes its folder: a test binary has no last word,
-// least of all when it is killed.
+// then stops the server and deletes its folder, unless it is kept: a test binary
+// has no last word, least of all when it is killed.
 func (c *cluster) watch() error {
 	const script = `cat >/dev/null
 if [ -f "$1/data/postmaster.pid" ]; then
-	"$2/pg_ctl" -D "$1/data" -m immediate -w -s stop
+	"$2/pg_ctl" -D "$1/data" -m "$3" -w -s stop
 fi
-rm -rf "$1"`
-	cmd := c.command(context.Background(), "/bin/sh", "-c", script, "watchdog", c.dir, c.found.bin)
+[ "$3" = fast ] || rm -rf "$1"`
+	mode := "immediate"
+	if c.settings.keep != "" {
+		mode = "fast"
+	}
+	cmd := c.command(context.Background(), "/bin/sh", "-c", script, "watchdog", c.dir, c.found.bin, mode)
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}

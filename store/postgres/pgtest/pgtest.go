@@ -32,6 +32,7 @@ type Option func(*settings)
 type settings struct {
 	durable  bool
 	settings []string // name=value
+	keep     string   // folder; empty: one of its own, deleted at the end
 }
 
 // Durable turns on what production has and logic tests do without: fsync,
@@ -42,6 +43,11 @@ func Durable() Option { return func(s *settings) { s.durable = true } }
 func Setting(nameAndValue string) Option {
 	return func(s *settings) { s.settings = append(s.settings, nameAndValue) }
 }
+
+// Keep puts the cluster into a folder, where it stays after the end, to be found
+// again with its databases and its password. The account that the server runs as
+// must reach the folder.
+func Keep(dir string) Option { return func(s *settings) { s.keep = dir } }
 
 // Server is one running cluster.
 type Server struct {
@@ -84,7 +90,10 @@ func launch(t testing.TB, options []Option) *Server {
 	if err != nil {
 		t.Fatalf("PostgreSQL could not be started, and these tests need it: %v\nTo install one: make postgres", err)
 	}
-	s.cluster = c
+	s.cluster, s.password = c, c.password
+	if !c.fresh {
+		return s
+	}
 	s.exec(t, "postgres", fmt.Sprintf("create role %s login password '%s'; create role %s login password '%s'",
 		OwnerRole, s.password, ServiceRole, s.password))
 	return s
