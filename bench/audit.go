@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,255 +14,266 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/store/postgres"
-	"github.com/cambio-sts/cambio/store/postgres/pgtest"
 )
 
-// The shape of the ledger that the audit is measured on.
+// How much is asked: walks of so many pages of each kind, and so many summaries.
 const (
-	auditDays     = 30
-	auditSubjects = 2000
-	auditTargets  = 40
-	auditRules    = 200
-	auditChunk    = 20_000 // rows in one transaction
-	auditQueries  = 100    // of each filter
+	auditWalks     = 60
+	auditPages     = 5
+	auditPageSize  = 50
+	auditSummaries = 20
 )
 
-// history makes the records of n exchanges, spread evenly over the days before
-// until. The same row is the same each time.
-type history struct {
-	n     int
-	until time.Time
-}
+const (
+	pageGoal    = 50 * time.Millisecond
+	summaryGoal = time.Second
+)
 
-func (h history) at(i int) time.Time {
-	span := auditDays * 24 * time.Hour
-	return h.until.Add(-span + time.Duration(float64(span)*float64(i)/float64(h.n))).Truncate(time.Microsecond)
-}
-
-func hashed(what string, i int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", what, i))
-	return hex.EncodeToString(sum[:])
-}
-
-func (h history) event(i int) (exchange.Event, error) {
-	r := rand.New(rand.NewPCG(uint64(i), 7))
-	var seed [10]byte
-	for k := range seed {
-		seed[k] = byte(r.Uint32())
+// runAudit measures the audit on n exchanges, or only makes them ready.
+func runAudit(ctx context.Context, n int, measure bool) error {
+	if !measure && os.Getenv(keepVariable) == "" {
+		return errors.New("a ledger that is filled for later needs a folder: name it in " + keepVariable)
 	}
-	at := h.at(i)
-	id, err := exchange.NewID(at, &repeatReader{seed[:]})
-	if err != nil {
-		return exchange.Event{}, err
-	}
-	seed[9]++
-	event, err := exchange.NewID(at, &repeatReader{seed[:]})
-	if err != nil {
-		return exchange.Event{}, err
-	}
-	of := exchange.EventIssued
-	switch p := r.IntN(1000); {
-	case p < 20:
-		of = exchange.EventDenied
-	case p < 24:
-		of = exchange.EventFailed
-	case p < 25:
-		of = exchange.EventUnknown
-	}
-	subject := r.IntN(auditSubjects)
-	record := exchange.Record{
-		Outcome: of.String(), Subject: fmt.Sprintf("k8s:prod:team-%d:service-%d", subject%100, subject), Trust: "prod",
-		Target: fmt.Sprintf("target-%d", subject%auditTargets), Provider: "mcp", Rule: fmt.Sprintf("rule-%d", subject%auditRules), Revision: hashed("revision", 0),
-		Door: "oauth", GrantType: "urn:ietf:params:oauth:grant-type:token-exchange", TokenType: "urn:ietf:params:oauth:token-type:access_token",
-		AskedTargets: []string{fmt.Sprintf("target-%d", subject%auditTargets)}, Scopes: []string{"tools.read"}, Lifetime: 900, Expires: exchange.FormatTime(at.Add(15 * time.Minute)),
-		Credential: hashed("credential", i), Handle: hashed("handle", i)[:32], Lease: id.String(), ClientIP: fmt.Sprintf("10.%d.%d.%d", subject%200, subject/200, r.IntN(4)),
-		UserAgent: "agent/1.0", TraceID: hashed("trace", i)[:32], KeyID: "key-1",
-	}
-	if r.IntN(10) == 0 {
-		record.Actor = fmt.Sprintf("k8s:prod:agents:agent-%d", r.IntN(300))
-		record.Actors = []string{record.Actor}
-	}
-	return exchange.Event{ID: event, Exchange: id, Tenant: "default", Type: of, At: at, Record: record}, nil
-}
-
-// repeatReader gives the same bytes to each reader.
-type repeatReader struct{ b []byte }
-
-func (r *repeatReader) Read(p []byte) (int, error) { return copy(p, r.b), nil }
-
-// fill copies the history into the ledger, as its owner's superior: a chunk in a
-// transaction, so that it can be rolled up as it would have been.
-func (h history) fill(ctx context.Context, dsn string) (err error) {
-	db, err := pgx.Connect(ctx, dsn)
+	a, err := openAudited(ctx, n)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close(ctx)) }()
-	first := h.until.AddDate(0, 0, -auditDays-1).UTC()
-	for month := time.Date(first.Year(), first.Month(), 1, 0, 0, 0, 0, time.UTC); month.Before(h.until.AddDate(0, 0, -h.until.UTC().Day()+1).UTC().Truncate(24 * time.Hour)); month = month.AddDate(0, 1, 0) {
-		if _, err := db.Exec(ctx, fmt.Sprintf("create table cambio.events_%s partition of cambio.events for values from (cambio.uuid_floor('%s'::timestamptz)) to (cambio.uuid_floor('%s'::timestamptz))",
-			month.Format("2006_01"), month.Format(time.RFC3339), month.AddDate(0, 1, 0).Format(time.RFC3339))); err != nil {
-			return fmt.Errorf("making the partition of %s: %w", month.Format("2006-01"), err)
-		}
+	defer a.host.close()
+	if !measure {
+		return nil
 	}
-	for done := 0; done < h.n; done += auditChunk {
-		i, last := done, min(h.n, done+auditChunk)
-		if _, err := db.CopyFrom(ctx, pgx.Identifier{"cambio", "events"}, []string{"id", "exchange", "tenant", "type", "at", "record"}, pgx.CopyFromFunc(func() ([]any, error) {
-			if i == last {
-				return nil, nil
-			}
-			e, err := h.event(i)
-			if i++; err != nil {
-				return nil, err
-			}
-			return []any{[16]byte(e.ID), [16]byte(e.Exchange), e.Tenant, int16(e.Type), e.At, string(ledger.Encode(e))}, nil
-		})); err != nil {
-			return fmt.Errorf("copying: %w", err)
+	fmt.Printf("%-34s %9s %9s %9s %7s  %s\n", "on "+fmt.Sprint(n)+" exchanges", "first ms", "p50 ms", "p99 ms", "pages", "goal, p99")
+	for _, k := range kinds(a.past) {
+		t, err := a.walks(ctx, k)
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.name, err)
 		}
-		if last%(50*auditChunk) == 0 {
-			say("%d exchanges", last)
-		}
+		t.print()
 	}
-	_, err = db.Exec(ctx, "vacuum (analyze) cambio.events")
+	if err := a.summaries(ctx); err != nil {
+		return err
+	}
+	if err := a.sizes(ctx); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(os.Stdout, "\n%s, PostgreSQL durable, shared_buffers 512 MB: go run ./bench audit %d\n", time.Now().UTC().Format(time.DateOnly), n)
 	return err
 }
 
-// runAudit measures the audit on n exchanges of thirty days.
-func runAudit(ctx context.Context, n int) error {
-	h := &host{ctx: ctx}
-	defer h.close()
-	var database *pgtest.Database
-	say("starting PostgreSQL")
-	if err := try(func() {
-		database = pgtest.Start(h, pgtest.Durable(), pgtest.Setting("shared_buffers=512MB"), pgtest.Setting("max_wal_size=8GB")).NewDatabase(h)
-	}); err != nil {
-		return err
+// timed is how long one kind of query took: the first after the server started,
+// and the others.
+type timed struct {
+	name  string
+	goal  time.Duration // zero: none
+	first time.Duration
+	took  []time.Duration
+}
+
+func (t timed) print() {
+	slices.Sort(t.took)
+	at := func(p float64) time.Duration { return t.took[min(len(t.took)-1, int(p*float64(len(t.took))))] }
+	verdict := "none: not indexed"
+	if t.goal > 0 {
+		verdict = t.goal.String() + ": met"
+		if at(0.99) > t.goal {
+			verdict = t.goal.String() + ": MISSED"
+		}
 	}
-	if err := postgres.Migrate(ctx, database.OwnerDSN(), postgres.MigrateOptions{ServiceRole: pgtest.ServiceRole}); err != nil {
-		return err
+	fmt.Printf("%-34s %9.1f %9.2f %9.2f %7d  %s\n", t.name, ms(t.first), ms(at(0.5)), ms(at(0.99)), len(t.took), verdict)
+}
+
+// kind is one kind of list.
+type kind struct {
+	name   string
+	goal   time.Duration
+	filter func(e exchange.Event, absent bool) *ledger.Node
+}
+
+// kinds are the lists that are measured. A filter takes its values from an exchange,
+// or has one that is in none.
+func kinds(h history) []kind {
+	eq := func(f ledger.Field, text string) *ledger.Node {
+		return &ledger.Node{Op: ledger.OpEq, Field: f, Value: ledger.Value{Text: text}}
 	}
-	past := history{n: n, until: time.Now()}
-	began := time.Now()
-	if err := past.fill(ctx, database.SuperDSN()); err != nil {
-		return err
+	both := func(nodes ...*ledger.Node) *ledger.Node { return &ledger.Node{Op: ledger.OpAnd, Nodes: nodes} }
+	when := func(op ledger.Op, at time.Time) *ledger.Node {
+		return &ledger.Node{Op: op, Field: ledger.FieldTime, Value: ledger.Value{Time: at.UnixMicro()}}
 	}
-	say("%d exchanges in %s", n, time.Since(began).Round(time.Second))
-	s, err := postgres.Open(ctx, database.ServiceDSN(), postgres.Options{})
+	of := func(f ledger.Field, e exchange.Event, absent bool) *ledger.Node {
+		r := e.Record
+		if absent {
+			return eq(f, "nowhere")
+		}
+		return eq(f, map[ledger.Field]string{
+			ledger.FieldSubject: r.Subject, ledger.FieldActor: r.Actor, ledger.FieldTarget: r.Target, ledger.FieldRule: r.Rule,
+			ledger.FieldClientIP: r.ClientIP, ledger.FieldCredential: r.Credential, ledger.FieldHandle: r.Handle,
+			ledger.FieldTrust: r.Trust, ledger.FieldProvider: r.Provider, ledger.FieldReason: r.Reason,
+			ledger.FieldOutcome: []string{"denied", "failed", "unknown", "issued"}[rand.IntN(4)], ledger.FieldExchange: e.Exchange.String(),
+		}[f])
+	}
+	all := []kind{{"all", pageGoal, func(exchange.Event, bool) *ledger.Node { return nil }}}
+	for _, f := range []ledger.Field{
+		ledger.FieldSubject, ledger.FieldActor, ledger.FieldTarget, ledger.FieldRule, ledger.FieldClientIP,
+		ledger.FieldCredential, ledger.FieldHandle, ledger.FieldOutcome, ledger.FieldExchange,
+	} {
+		all = append(all, kind{string(f), pageGoal, func(e exchange.Event, absent bool) *ledger.Node { return of(f, e, absent) }})
+	}
+	all = append(all,
+		kind{"time, before", pageGoal, func(e exchange.Event, _ bool) *ledger.Node { return when(ledger.OpLe, e.At) }},
+		kind{"time, an hour", pageGoal, func(e exchange.Event, _ bool) *ledger.Node {
+			return both(when(ledger.OpGe, e.At), when(ledger.OpLt, e.At.Add(time.Hour)))
+		}},
+		kind{"subject AND target", pageGoal, func(e exchange.Event, absent bool) *ledger.Node {
+			return both(of(ledger.FieldSubject, e, false), of(ledger.FieldTarget, e, absent))
+		}},
+		kind{"subject OR subject", pageGoal, func(e exchange.Event, absent bool) *ledger.Node {
+			other, _ := h.event(rand.IntN(h.N))
+			return &ledger.Node{Op: ledger.OpOr, Nodes: []*ledger.Node{of(ledger.FieldSubject, e, absent), of(ledger.FieldSubject, other, false)}}
+		}},
+		kind{"outcome AND time, a day", pageGoal, func(e exchange.Event, _ bool) *ledger.Node {
+			return both(eq(ledger.FieldOutcome, "denied"), when(ledger.OpGe, e.At), when(ledger.OpLt, e.At.Add(24*time.Hour)))
+		}},
+		kind{"target AND rule, never together", 0, func(e exchange.Event, _ bool) *ledger.Node {
+			var n int
+			_, _ = fmt.Sscanf(e.Record.Target, "target-%d", &n) // zero for a rare one
+			return both(of(ledger.FieldTarget, e, false), eq(ledger.FieldRule, fmt.Sprintf("rule-%d", (n+1)%auditTargets)))
+		}},
+		kind{"target AND reason", 0, func(e exchange.Event, _ bool) *ledger.Node {
+			return both(of(ledger.FieldTarget, e, false), eq(ledger.FieldReason, "ticket 1"))
+		}},
+	)
+	for _, f := range []ledger.Field{ledger.FieldTrust, ledger.FieldProvider} {
+		all = append(all, kind{string(f), 0, func(e exchange.Event, absent bool) *ledger.Node { return of(f, e, absent) }})
+	}
+	return append(all, kind{"reason", 0, func(exchange.Event, bool) *ledger.Node { return eq(ledger.FieldReason, "ticket 1") }})
+}
+
+// example is an exchange to take values from: mostly of those who ask much, some
+// of those who hardly ever do.
+func (h history) example(walk int) (exchange.Event, error) {
+	for {
+		i := rand.IntN(h.N)
+		if walk%5 == 4 && h.N > auditRarely {
+			i = rand.IntN(h.N/auditRarely)*auditRarely + auditRarely/2
+		}
+		e, err := h.event(i)
+		if err != nil || e.Record.Actor != "" && e.Record.Credential != "" { // has all there is
+			return e, err
+		}
+	}
+}
+
+// walks pages through lists of one kind: from the newest, or every other time from
+// the exchange on whose values it goes by. One in ten asks for a value that nobody has.
+func (a *audited) walks(ctx context.Context, k kind) (timed, error) {
+	t := timed{name: k.name, goal: k.goal}
+	s, err := a.reopen(ctx)
 	if err != nil {
-		return err
+		return t, err
 	}
 	defer func() { _ = s.Close() }()
-	began = time.Now()
-	for more := true; more; {
-		if more, err = s.Roll(ctx); err != nil {
+	for walk := range auditWalks {
+		e, err := a.past.example(walk)
+		if err != nil {
+			return t, err
+		}
+		absent := walk%10 == 9
+		query := ledger.Query{Tenant: "default", Limit: auditPageSize, Filter: ledger.Filter{Root: k.filter(e, absent)}}
+		if walk%2 == 1 {
+			query.After = ledger.Cursor(e.Exchange.String())
+		}
+		for page := range auditPages {
+			began := time.Now()
+			rows, next, err := s.List(ctx, query)
+			took := time.Since(began)
+			if err != nil {
+				return t, err
+			}
+			if walk+page == 0 {
+				t.first = took
+			} else {
+				t.took = append(t.took, took)
+			}
+			if page == 0 && len(rows) == 0 && k.goal > 0 && !absent && query.After == "" {
+				return t, fmt.Errorf("found nothing by the values of %s", e.Exchange)
+			}
+			if query.After = next; next == "" {
+				break
+			}
+		}
+	}
+	return t, nil
+}
+
+func (a *audited) summaries(ctx context.Context) error {
+	h := a.past
+	until := h.Until.Truncate(time.Hour)
+	for _, by := range [][]ledger.Dimension{
+		{ledger.ByOutcome}, {ledger.ByHour}, {ledger.BySubject}, {ledger.ByTarget}, {ledger.ByRule},
+		{ledger.ByTarget, ledger.ByOutcome}, {ledger.BySubject, ledger.ByTarget},
+	} {
+		s, err := a.reopen(ctx)
+		if err != nil {
 			return err
 		}
-	}
-	say("rolled up in %s", time.Since(began).Round(time.Second))
-	figures, err := past.pages(ctx, s)
-	if err != nil {
-		return err
-	}
-	more, err := past.summaries(ctx, s)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%-28s %10s %10s  %s\n", "on "+fmt.Sprint(n)+" exchanges", "p50 ms", "p99 ms", "goal, p99")
-	for _, f := range append(figures, more...) {
-		slices.Sort(f.took)
-		verdict := "met"
-		if f.at(0.99) > f.goal {
-			verdict = "MISSED"
+		t, err := h.summary(ctx, s, until, by)
+		if err := s.Close(); err != nil {
+			return err
 		}
-		fmt.Printf("%-28s %10.2f %10.2f  %s: %s\n", f.name, ms(f.at(0.5)), ms(f.at(0.99)), f.goal, verdict)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		t.print()
 	}
-	_, err = fmt.Fprintf(os.Stdout, "\n%s, PostgreSQL durable: go run ./bench audit %d\n", time.Now().UTC().Format(time.DateOnly), n)
+	return nil
+}
+
+func (h history) summary(ctx context.Context, s *postgres.Store, until time.Time, by []ledger.Dimension) (timed, error) {
+	t := timed{name: fmt.Sprintf("30 days by %v", by), goal: summaryGoal}
+	for i := range auditSummaries {
+		began := time.Now()
+		got, err := s.Summarize(ctx, ledger.SummaryQuery{
+			Tenant: "default", From: until.AddDate(0, 0, -30).UnixMicro(), Until: until.UnixMicro(), By: by, Limit: 1000,
+		})
+		took := time.Since(began)
+		if err != nil {
+			return t, err
+		}
+		if got.Total < int64(h.N)*7/10 {
+			return t, fmt.Errorf("counted %d", got.Total)
+		}
+		if i == 0 {
+			t.first = took
+		} else {
+			t.took = append(t.took, took)
+		}
+	}
+	return t, nil
+}
+
+// sizes prints what the ledger takes on disk.
+func (a *audited) sizes(ctx context.Context) error {
+	db, err := pgx.Connect(ctx, a.database.SuperDSN())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close(ctx) }()
+	found, err := db.Query(ctx, `
+		select c.relname::text, (select sum(pg_relation_size(relid)) from pg_partition_tree(c.oid))::bigint
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = 'cambio' and c.relkind in ('p', 'I')
+		union all
+		select c.relname::text, pg_relation_size(c.oid) from pg_class c where c.oid in ('cambio.counts'::regclass, 'cambio.counts_pkey'::regclass)
+		order by 2 desc`)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n%-34s %9s %9s\n", "on disk", "MB", "bytes/row")
+	var name string
+	var size int64
+	_, err = pgx.ForEachRow(found, []any{&name, &size}, func() error {
+		fmt.Printf("%-34s %9d %9.1f\n", name, size>>20, float64(size)/float64(a.past.N))
+		return nil
+	})
 	return err
-}
-
-// timed is how long one kind of query took, each time.
-type timed struct {
-	name string
-	goal time.Duration
-	took []time.Duration
-}
-
-func (t timed) at(p float64) time.Duration {
-	return t.took[min(len(t.took)-1, int(p*float64(len(t.took))))]
-}
-
-func (h history) pages(ctx context.Context, s *postgres.Store) ([]timed, error) {
-	var figures []timed
-	for _, field := range []ledger.Field{
-		"", ledger.FieldSubject, ledger.FieldActor, ledger.FieldTarget, ledger.FieldRule, ledger.FieldClientIP,
-		ledger.FieldCredential, ledger.FieldHandle, ledger.FieldOutcome, ledger.FieldTime, ledger.FieldExchange,
-	} {
-		t := timed{name: "page by " + string(field), goal: 50 * time.Millisecond}
-		if field == "" {
-			t.name = "page of all"
-		}
-		for q := range auditQueries {
-			i := rand.IntN(h.n)
-			e, err := h.event(i)
-			for field == ledger.FieldActor && e.Record.Actor == "" && err == nil {
-				i = rand.IntN(h.n)
-				e, err = h.event(i)
-			}
-			if err != nil {
-				return nil, err
-			}
-			r := e.Record
-			node := &ledger.Node{Op: ledger.OpEq, Field: field, Value: ledger.Value{Text: map[ledger.Field]string{
-				ledger.FieldSubject: r.Subject, ledger.FieldActor: r.Actor, ledger.FieldTarget: r.Target, ledger.FieldRule: r.Rule,
-				ledger.FieldClientIP: r.ClientIP, ledger.FieldCredential: r.Credential, ledger.FieldHandle: r.Handle,
-				ledger.FieldOutcome: "denied", ledger.FieldExchange: e.Exchange.String(),
-			}[field]}}
-			query := ledger.Query{Tenant: "default", Limit: 50, Filter: ledger.Filter{Root: node}}
-			switch field {
-			case "":
-				query.Filter.Root = nil
-			case ledger.FieldTime:
-				node.Op, node.Value.Time = ledger.OpLe, e.At.UnixMicro()
-			}
-			if q%2 == 1 && (field == "" || field == ledger.FieldSubject || field == ledger.FieldOutcome) {
-				query.After = ledger.Cursor(e.Exchange.String()) // from the middle
-			}
-			began := time.Now()
-			rows, _, err := s.List(ctx, query)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", t.name, err)
-			}
-			if len(rows) == 0 && query.After == "" {
-				return nil, fmt.Errorf("%s: found nothing", t.name)
-			}
-			t.took = append(t.took, time.Since(began))
-		}
-		figures = append(figures, t)
-	}
-	return figures, nil
-}
-
-func (h history) summaries(ctx context.Context, s *postgres.Store) ([]timed, error) {
-	var figures []timed
-	until := h.until.Truncate(time.Hour).Add(time.Hour)
-	for _, by := range [][]ledger.Dimension{
-		{ledger.ByOutcome}, {ledger.ByHour}, {ledger.BySubject}, {ledger.ByTarget}, {ledger.ByRule}, {ledger.ByTarget, ledger.ByOutcome}, {ledger.BySubject, ledger.ByTarget},
-	} {
-		t := timed{name: fmt.Sprintf("30 days by %v", by), goal: time.Second}
-		for range 20 {
-			began := time.Now()
-			got, err := s.Summarize(ctx, ledger.SummaryQuery{
-				Tenant: "default", From: until.AddDate(0, 0, -auditDays).UnixMicro(), Until: until.UnixMicro(), By: by, Limit: 1000,
-			})
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", t.name, err)
-			}
-			if got.Total < int64(h.n)*9/10 {
-				return nil, fmt.Errorf("%s: counted %d", t.name, got.Total)
-			}
-			t.took = append(t.took, time.Since(began))
-		}
-		figures = append(figures, t)
-	}
-	return figures, nil
 }

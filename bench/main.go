@@ -4,6 +4,10 @@
 //	go run ./bench          the table, and bench/latest.txt
 //	go run ./bench crash    kill -9 of the server and of PostgreSQL under load
 //	go run ./bench audit N  pages and summaries on N exchanges (10,000,000)
+//	go run ./bench fill N   makes these ready in the folder BENCH_AUDIT_KEEP
+//
+// With BENCH_AUDIT_KEEP the exchanges of the audit stay for the next run; without,
+// they are deleted at the end.
 //
 // PostgreSQL runs durably (fsync and synchronous_commit on). The generator is in
 // this process, so it shares the cores with what it drives. Everything stays on
@@ -29,20 +33,21 @@ func main() {
 		err = runTable(ctx)
 	case len(os.Args) == 2 && os.Args[1] == "crash":
 		err = runCrash(ctx)
-	case len(os.Args) == 2 && os.Args[1] == "audit":
-		err = runAudit(ctx, 10_000_000)
-	case len(os.Args) == 3 && os.Args[1] == "audit":
-		var n int
-		if n, err = strconv.Atoi(os.Args[2]); err == nil && n < 1000 {
-			err = errors.New("audit measures on 1000 exchanges at least")
+	case len(os.Args) <= 3 && (os.Args[1] == "audit" || os.Args[1] == "fill"):
+		n := 10_000_000
+		if len(os.Args) == 3 {
+			n, err = strconv.Atoi(os.Args[2])
+		}
+		if err == nil && n < 1000 {
+			err = errors.New("the audit is measured on 1000 exchanges at least")
 		}
 		if err == nil {
-			err = runAudit(ctx, n)
+			err = runAudit(ctx, n, os.Args[1] == "audit")
 		}
 	case len(os.Args) == 5 && os.Args[1] == "floor": // started by the table, as a process of its own
 		err = runFloor(ctx, os.Args[2], os.Args[3], os.Args[4])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [crash | audit [N]]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [crash | audit [N] | fill [N]]")
 		os.Exit(2)
 	}
 	if err != nil {
