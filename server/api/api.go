@@ -76,6 +76,7 @@ type Options struct {
 	RequestBytes int            // greatest request; zero: 64 KiB
 	TailEvery    time.Duration  // how often a tail looks; zero: 1 s
 	TailBeat     time.Duration  // how often it says that there is nothing; zero: 15 s
+	TailPatience time.Duration  // how long a caller may take nothing of it; zero: 30 s
 	// Timeout is what one exchange has for its steps, as the exchanger itself keeps
 	// it: calls are held open long enough for it. Zero: exchange.DefaultTimeout.
 	Timeout time.Duration
@@ -134,6 +135,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.TailBeat == 0 {
 		o.TailBeat = defaultTailBeat
+	}
+	if o.TailPatience == 0 {
+		o.TailPatience = defaultTailPatience
 	}
 	s := &Server{o: o, pages: pageTokens{key: o.PageKey}, tails: make(chan struct{}, tailsAtOnce)}
 	s.ending, s.endTails = context.WithCancel(context.Background())

@@ -61,7 +61,7 @@ func (s *Server) GRPC() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := s.whole()
 		if r.URL.Path == cambiov1.AuditService_TailExchanges_FullMethodName {
-			w, limit = patient{w}, tailLimit+writeTimeout
+			w, limit = patient{w, s.o.TailPatience}, tailLimit+writeTimeout
 			// Its one message, too, has its time.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
 		}

@@ -19,18 +19,18 @@ import (
 )
 
 // What a tail may cost. A page is all that is held for a caller who reads slowly,
-// and one who does not read at all for tailPatience is cut.
+// and one who does not read at all for Options.TailPatience is cut.
 const (
-	tailLimit    = time.Hour
-	tailPatience = 30 * time.Second
-	tailPage     = 100
-	tailsAtOnce  = 64 // on one replica
+	tailLimit   = time.Hour
+	tailPage    = 100
+	tailsAtOnce = 64 // on one replica
 )
 
-// The defaults of Options.TailEvery and Options.TailBeat.
+// The defaults of Options.TailEvery, Options.TailBeat and Options.TailPatience.
 const (
-	defaultTailEvery = time.Second
-	defaultTailBeat  = 15 * time.Second
+	defaultTailEvery    = time.Second
+	defaultTailBeat     = 15 * time.Second
+	defaultTailPatience = 30 * time.Second
 )
 
 // tailPath is where the REST face serves tails by itself: grpc-gateway would give
@@ -166,7 +166,7 @@ func (f *rest) serveTail(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
 	write := func(line []byte) bool {
-		_ = control.SetWriteDeadline(time.Now().Add(tailPatience)) // where it can be set
+		_ = control.SetWriteDeadline(time.Now().Add(f.o.TailPatience)) // where it can be set
 		if _, err := w.Write(append(line, '\n')); err != nil {
 			return false
 		}
@@ -184,12 +184,15 @@ func (f *rest) serveTail(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// patient cuts a caller who takes nothing of an answer for tailPatience.
-type patient struct{ http.ResponseWriter }
+// patient cuts a caller who takes nothing of an answer for so long.
+type patient struct {
+	http.ResponseWriter
+	patience time.Duration
+}
 
 // Write gives each write its time.
 func (p patient) Write(b []byte) (int, error) {
-	_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(tailPatience)) // where it can be set
+	_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(p.patience)) // where it can be set
 	return p.ResponseWriter.Write(b)
 }
 
