@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/cambio-sts/cambio/exchange/provider"
+	"github.com/cambio-sts/cambio/exchange/provider/aws"
 	"github.com/cambio-sts/cambio/exchange/provider/mcp"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
 )
@@ -10,6 +11,7 @@ import (
 // Registry returns the kinds that policy files may name.
 func Registry() *provider.Registry {
 	return provider.NewRegistry(
+		aws.Kind(),
 		mcp.Kind(),
 		oci.Kind(),
 	)
