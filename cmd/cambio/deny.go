@@ -51,32 +51,17 @@ func (d denyRow) what() string {
 	return strings.Join(parts, " ")
 }
 
-// deniedRow is what becomes of one credential.
-type deniedRow struct {
-	State       string `json:"state"`
-	Expires     string `json:"expire_time"`
-	Explanation string `json:"explanation"`
-	Exchange    string `json:"exchange"`
-	Subject     string `json:"subject"`
-	Target      string `json:"target"`
-	Handle      string `json:"handle"`
-}
-
-// fates say a state to people.
-var fates = map[string]string{
-	"STATE_REVOKED": "dead now", "STATE_EXPIRES": "dies by itself", "STATE_NOT_STOPPED": "NOT STOPPED", "STATE_PENDING": "under way",
-}
-
 func newDenyAdd() *cobra.Command {
 	r := reach{operator: true}
 	var reason, expires, requestID, output string
 	match := map[string]*string{}
 	cmd := &cobra.Command{
-		Use:   "add (--subject S | --actor A | --trust T | --target T | --rule R | --credential F)... --reason TEXT",
+		Use:   "add (--subject S | --actor A | --trust T | --target T | --rule R | --credential F | --lineage L)... --reason TEXT",
 		Short: "Stop what matches, on every replica, and revoke what is out",
 		Long: `Stop what matches: when this returns, no replica issues anything that the deny
 covers. What is out already and can be revoked is revoked; of each credential this
-says whether it is dead now, dies by itself, or could not be stopped and why.
+says whether it is dead now, dead here only, dies by itself, or could not be stopped
+and why.
 Values are exact. Several must all hold. It takes the role operator.
 
 Exit status 1 with a list means: the deny is in force, and something that could be
@@ -89,7 +74,10 @@ revoked was not. The same command with --request-id tries those again.`,
 			cambio deny add --subject k8s:prod:agents:assistant --target github-mcp --reason INC-7 --expires 2h
 
 			# Stop a credential that leaked, known by its fingerprint in the ledger
-			cambio deny add --credential 3q2-7wAAAAA --reason "in a public log"`),
+			cambio deny add --credential 3q2-7wAAAAA --reason "in a public log"
+
+			# Stop a token of ours and all that was obtained with it
+			cambio deny add --lineage 019a9c7e-0f6b-7c2e-b1a4-3f0d5a2c9e81 --reason INC-7`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
@@ -104,7 +92,7 @@ revoked was not. The same command with --request-id tries those again.`,
 			}
 			switch {
 			case len(named) == 0:
-				return usage("say what to stop: --subject, --actor, --trust, --target, --rule or --credential")
+				return usage("say what to stop: --subject, --actor, --trust, --target, --rule, --credential or --lineage")
 			case strings.TrimSpace(reason) == "":
 				return usage("say why with --reason: it stands in the ledger")
 			}
@@ -141,6 +129,7 @@ revoked was not. The same command with --request-id tries those again.`,
 		{"target", "those for this target"},
 		{"rule", "those that this rule allows"},
 		{"credential", "this one credential, by its fingerprint in the ledger"},
+		{"lineage", "this one lease, and what is obtained with its credential"},
 	} {
 		match[m.name] = f.String(m.name, "", m.what)
 	}
@@ -169,8 +158,8 @@ func momentAfter(text string, now time.Time) (time.Time, error) {
 
 // addDeny adds a deny and goes on until every credential has been looked at.
 func addDeny(cmd *cobra.Command, s *remote, asked map[string]any, requestID, output string) error {
-	var rows [][]string
-	left, pending, token := 0, false, ""
+	var fates fateTable
+	token := ""
 	for page := 0; page == 0 || token != ""; page++ {
 		if token != "" {
 			asked["page_token"] = token
@@ -198,37 +187,16 @@ func addDeny(cmd *cobra.Command, s *remote, asked map[string]any, requestID, out
 				return err
 			}
 		}
-		for _, one := range got.Credentials {
-			var row deniedRow
-			if err := json.Unmarshal(one, &row); err != nil {
-				return fmt.Errorf("reading the answer of %s: %w", s.base, err)
-			}
-			if row.State == "STATE_NOT_STOPPED" {
-				left++
-			}
-			pending = pending || row.State == "STATE_PENDING"
-			if output == "json" {
-				if err := printLine(cmd.OutOrStdout(), one); err != nil {
-					return err
-				}
-				continue
-			}
-			rows = append(rows, []string{either(fates[row.State], row.State), row.Expires, row.Subject, row.Target, row.Handle, row.Exchange, row.Explanation})
+		if _, err := fates.add(cmd.OutOrStdout(), got.Credentials, output, ""); err != nil {
+			return fmt.Errorf("reading the answer of %s: %w", s.base, err)
 		}
 		token = got.Next
 	}
-	if output == "table" {
-		if len(rows) == 0 {
-			fmt.Fprintln(cmd.OutOrStdout(), "No credential that it covers is outstanding.")
-		} else if err := table(cmd.OutOrStdout(), []string{"BECOMES", "DIES", "SUBJECT", "TARGET", "HANDLE", "EXCHANGE", "WHY"}, rows); err != nil {
-			return err
-		}
+	if err := fates.print(cmd, output, "No credential that it covers is outstanding."); err != nil {
+		return err
 	}
-	if pending {
-		fmt.Fprintln(cmd.ErrOrStderr(), "Exchanges were under way: their ends will be in the ledger within a minute.")
-	}
-	if left > 0 {
-		return fmt.Errorf("the deny is in force, and %d of the outstanding credentials could not be revoked: repeat this with --request-id %s", left, requestID)
+	if fates.left > 0 {
+		return fmt.Errorf("the deny is in force, and %d of the outstanding credentials could not be revoked: repeat this with --request-id %s", fates.left, requestID)
 	}
 	return nil
 }

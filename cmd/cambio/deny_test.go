@@ -102,7 +102,7 @@ func TestS31ThreeReplicasStopTogether(t *testing.T) {
 	if status != 0 {
 		t.Errorf("deny add: exit status %d, %s", status, out)
 	}
-	dying := strings.Count(out, `"state":"STATE_EXPIRES"`)
+	dying := strings.Count(out, `"state":"STATE_REFUSED"`)
 	after := issued[honest].Load()
 	if !eventually(func() bool { return refused[thief].Load() > 200 && issued[honest].Load() > after+200 }) {
 		t.Errorf("refused %d, issued to others %d since the deny", refused[thief].Load(), issued[honest].Load()-after)
