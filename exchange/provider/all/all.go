@@ -3,16 +3,20 @@ package all
 
 import (
 	"github.com/cambio-sts/cambio/exchange/provider"
+	"github.com/cambio-sts/cambio/exchange/provider/anthropic"
 	"github.com/cambio-sts/cambio/exchange/provider/aws"
 	"github.com/cambio-sts/cambio/exchange/provider/mcp"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
+	"github.com/cambio-sts/cambio/exchange/provider/openai"
 )
 
 // Registry returns the kinds that policy files may name.
 func Registry() *provider.Registry {
 	return provider.NewRegistry(
+		anthropic.Kind(),
 		aws.Kind(),
 		mcp.Kind(),
 		oci.Kind(),
+		openai.Kind(),
 	)
 }

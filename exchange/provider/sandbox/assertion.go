@@ -63,8 +63,9 @@ type Claims struct {
 type Assertions struct {
 	world World
 
-	mu   sync.Mutex
-	used map[string]time.Time // `jti` → `exp`
+	mu    sync.Mutex
+	used  map[string]time.Time // `jti` → `exp`
+	swept time.Time
 }
 
 // NewAssertions makes a verifier that has seen no assertion yet.
@@ -172,10 +173,13 @@ func (a *Assertions) check(c Claims, expect Expect) error {
 func (a *Assertions) burn(c Claims, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, expires := range a.used {
-		if !now.Before(expires) {
-			delete(a.used, id)
+	if now.Sub(a.swept) > time.Minute {
+		for id, expires := range a.used {
+			if !now.Before(expires) {
+				delete(a.used, id)
+			}
 		}
+		a.swept = now
 	}
 	if _, used := a.used[c.ID]; used {
 		return false
