@@ -186,7 +186,10 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	})
 	h.desk = lease.NewDesk(lease.DeskOptions{
 		Denies: h.store, Book: h.store, Revoke: vendor.Revoke, Sealer: sealer, Now: time.Now, Random: rand.Reader,
-		Changed: h.refresh,
+		Changed: h.refresh, Policy: h.policies, Renew: vendor.Renew, CanRenew: vendor.CanRenew,
+		Standing: func(ctx context.Context, tenant string, id exchange.ID) (lease.Outstanding, error) {
+			return h.register.Standing(ctx, tenant, id)
+		},
 	})
 	return &exchange.Bureau{
 		Policy: h.policies, Verifier: h.verifier, Own: h.openOwn(sealer), Passthrough: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
