@@ -59,8 +59,13 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"DenyList", testDenyList},
 		{"TestS13BurnOutsideAnExchange", testBurnOutsideAnExchange},
 		{"Outstanding", testOutstanding},
+		{"TestS26LeaseList", testLeaseList},
+		{"TestS26Descendants", testDescendants},
+		{"TestS26Renew", testRenew},
+		{"TestS26Prune", testPrune},
 		{"Standing", testStanding},
 		{"Unsettled", testUnsettled},
+		{"Sessions", testSessions},
 		{"Ping", testPing},
 	}, lists...))
 }
