@@ -6,7 +6,7 @@
 // form.go reads the bytes strictly, client.go looks for client authentication,
 // request.go makes an exchange.Request of the parameters, grant.go is the grant
 // that fosite dispatches to. answer.go writes what came of it. Introspection and
-// revocation have no grant, and nothing of fosite: own.go reads and proves for both. What fosite itself
-// would answer never reaches a caller: every failure is an exchange.Kind and
-// passes the table in package server.
+// revocation have no grant, and nothing of fosite: own.go reads and proves for both.
+// What fosite itself would answer never reaches a caller: every failure is an
+// exchange.Kind and passes the table in package server.
 package oauth
