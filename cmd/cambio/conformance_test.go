@@ -163,6 +163,8 @@ func TestConformance(t *testing.T) {
 		"RFC8693Section2_2_2RefusedSubjectsAndTargets":    c.refusals,
 		"RFC8693Section4_1ActIsAnObjectOfTheOutermost":    c.actClaim,
 		"RFC8693Section4_1AssertedActorsOpenNothing":      c.assertedActors,
+		"RFC8693Section4_1ChainsAreKeptWhole":             c.chains,
+		"RFC8693Section4_1ChainsHaveCaps":                 c.chainCaps,
 		"RFC8693Section4_4MayActNamesTheActor":            c.mayAct,
 		"RFC8707Section2ResourceAndAudienceAreOnePolicy":  c.resource,
 		"RFC9068Section2TypClaimsAndAudience":             c.accessToken,
@@ -241,17 +243,59 @@ func (c *conformance) actClaim(t *testing.T) {
 
 func (c *conformance) assertedActors(*testing.T) {
 	act := claims{"act": claims{"sub": "bot-1", "iss": "https://people.example"}}
-	c.refused(c.person(act), nil, "invalid_target")                   // neither undelegated nor proven
-	c.refused(c.person(act), with(c.bot("bot-1")), "invalid_request") // a deeper chain
+	c.refused(c.person(act), nil, "invalid_target") // neither undelegated nor proven
+	c.issued(c.person(act), with(c.bot("bot-1")))
 	c.refused(c.person(nil), with(c.person(claims{"sub": "bot-1", "act": claims{"sub": "x"}})), "invalid_request")
 	for _, bent := range []any{"bot-1", []string{"bot-1"}, 7} {
 		c.refused(c.person(claims{"act": bent}), nil, "invalid_request")
 	}
 }
 
-func (c *conformance) mayAct(*testing.T) {
+// nested is an act chain of the names, outermost first.
+func nested(names ...string) claims {
+	var chain claims
+	for _, name := range slices.Backward(names) {
+		level := claims{"sub": name}
+		if chain != nil {
+			level["act"] = chain
+		}
+		chain = level
+	}
+	return claims{"act": chain}
+}
+
+func (c *conformance) chains(t *testing.T) {
+	_, token, _ := c.issued(c.person(nested("bot-2", "bot-3")), with(c.bot("bot-1")))
+	level, ok := token["act"].(map[string]any)
+	for _, want := range []string{
+		"oidc:people:bot-1", "asserted:people:https%3A//people.example:bot-2", "asserted:people:https%3A//people.example:bot-3",
+	} {
+		if !ok || level["sub"] != want || level["exp"] != nil || level["nbf"] != nil || level["aud"] != nil {
+			t.Fatalf("act is %v, want %s at this depth", token["act"], want)
+		}
+		level, ok = level["act"].(map[string]any)
+	}
+	if ok {
+		t.Errorf("act goes on: %v", level)
+	}
+	// Only the outermost counts: a bot below a cat opens nothing.
+	c.refused(c.person(nested("bot-2")), with(c.bot("cat-1")), "invalid_target")
+}
+
+func (c *conformance) chainCaps(*testing.T) {
+	names := func(n int) []string { return slices.Repeat([]string{"x"}, n) }
+	c.issued(c.person(nested(names(7)...)), with(c.bot("bot-1")))
+	c.refused(c.person(nested(names(8)...)), with(c.bot("bot-1")), "invalid_request")
+	c.refused(c.person(nested(names(9)...)), nil, "invalid_request")
+	c.refused(c.person(nested(strings.Repeat("x", 2048))), with(c.bot("bot-1")), "invalid_request")
+}
+
+func (c *conformance) mayAct(t *testing.T) {
 	may := c.person(claims{"may_act": claims{"sub": "bot-1"}})
-	c.issued(may, with(c.bot("bot-1")))
+	_, token, _ := c.issued(may, with(c.bot("bot-1")))
+	if kept, _ := token["may_act"].(map[string]any); kept["sub"] != "bot-1" || kept["iss"] != "https://people.example" {
+		t.Errorf("may_act is %v", token["may_act"])
+	}
 	c.refused(may, with(c.bot("bot-2")), "invalid_request")
 	c.refused(may, nil, "invalid_request")
 	elsewhere := c.person(claims{"may_act": claims{"sub": "bot-1", "iss": "https://other.example"}})

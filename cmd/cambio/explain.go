@@ -24,6 +24,7 @@ type explainFlags struct {
 	attributes []string
 	actor      string
 	actorAttrs []string
+	asserted   []string
 	actorToken string
 	client     string
 	at         string
@@ -77,6 +78,7 @@ exit status is 0 for allowed, and 1 for denied.`,
 	flags.StringArrayVar(&f.attributes, "attr", nil, "an attribute of the described subject, as name=value; may be repeated")
 	flags.StringVar(&f.actor, "actor", "", "canonical name of an actor, as if proven")
 	flags.StringArrayVar(&f.actorAttrs, "actor-attr", nil, "an attribute of the described actor, as name=value; may be repeated")
+	flags.StringArrayVar(&f.asserted, "asserted", nil, "an actor that the described subject's issuer asserts, outermost first; may be repeated")
 	flags.StringVar(&f.actorToken, "actor-token", "", "file of the actor's token; - is standard input")
 	flags.StringVar(&f.client, "client", "", "id of a registered client, as if authenticated")
 	flags.StringVar(&f.at, "at", "", "the moment to look at, in RFC 3339 (default: now)")
@@ -128,6 +130,8 @@ func (f *explainFlags) question() (exchange.Question, error) {
 		return q, usage("say whose request it is: --token FILE, or --subject NAME")
 	case f.token != "" && f.attributes != nil:
 		return q, usage("--attr describes a --subject; a token has its own attributes")
+	case f.token != "" && f.asserted != nil:
+		return q, usage("--asserted describes a --subject; a token asserts its own actors")
 	case f.actor != "" && f.actorToken != "":
 		return q, usage("say who acts in one way: --actor-token FILE, or --actor NAME")
 	case f.actor == "" && f.actorAttrs != nil:
@@ -190,10 +194,14 @@ func (f *explainFlags) explain(cmd *cobra.Command, l *loaded, q exchange.Questio
 	if err := f.lookAtDenies(cmd, l, q, &e); err != nil {
 		return explained{}, err
 	}
-	if f.token == "" {
-		return e, nil
+	refusal, reason := exchange.KindInternal, ""
+	if f.token != "" { // a described subject is taken to be exchangeable
+		refusal, reason = beforePolicy(&q)
 	}
-	if refusal, reason := beforePolicy(&q); reason != "" {
+	if err := exchange.CheckChain(q.Actors, q.Subject.Asserted); err != nil && reason == "" {
+		refusal, reason = exchange.KindOf(err), err.Error()
+	}
+	if reason != "" {
 		e.Allowed, e.Rule, e.Refusal = false, "", refusal.String()
 		e.Reasons = append([]string{reason}, e.Reasons...)
 	}
@@ -217,6 +225,7 @@ func (f *explainFlags) identify(cmd *cobra.Command, l *loaded, q *exchange.Quest
 	if q.Subject, err = policy.Describe(l.revision, f.subject, attributes); err != nil {
 		return usage("--subject: %w", err)
 	}
+	policy.DescribeAsserted(&q.Subject, f.asserted)
 	return nil
 }
 
@@ -251,11 +260,9 @@ func (f *explainFlags) identifyActor(cmd *cobra.Command, l *loaded, q *exchange.
 	if err != nil {
 		return err
 	}
-	actor, err := policy.DescribeActor(l.revision, f.actor, attributes)
-	if err != nil {
+	if err := policy.DescribeActing(l.revision, q, f.actor, attributes); err != nil {
 		return usage("--actor: %w", err)
 	}
-	q.Actors = []exchange.Actor{actor}
 	return nil
 }
 
@@ -294,8 +301,6 @@ func beforePolicy(q *exchange.Question) (exchange.Kind, string) {
 		return exchange.KindInvalidClient, "only an authenticated client may exchange this token: its trust is not clientless for it (ask with --client NAME for what such a client would get)"
 	case s.MayAct != nil && (len(q.Actors) == 0 || q.Actors[0].Issuer != "" && !s.MayAct.Names(q.Actors[0])):
 		return exchange.KindInvalidActor, "the token's may_act names one actor, and the request has another or none"
-	case len(q.Actors)+len(s.Asserted) > 1:
-		return exchange.KindInvalidActor, "the delegation chain is too deep: one actor at most"
 	}
 	return exchange.KindInternal, ""
 }
@@ -316,10 +321,14 @@ func printExplanation(w io.Writer, e explained) error {
 		fmt.Fprintln(w, "  "+clean(reason))
 	}
 	fmt.Fprintln(w)
-	facts := [][]string{
-		{"subject", e.Subject}, {"trust", e.Trust}, {"actor", e.Actor}, {"target", e.Target},
-		{"scopes", strings.Join(e.Scopes, " ")}, {"revision", e.Revision},
+	facts := [][]string{{"subject", e.Subject}, {"trust", e.Trust}, {"actor", e.Actor}}
+	if len(e.Asserted) > 0 {
+		facts = append(facts, []string{"asserted", strings.Join(e.Asserted, ", ")})
 	}
+	facts = append(facts, [][]string{
+		{"target", e.Target},
+		{"scopes", strings.Join(e.Scopes, " ")}, {"revision", e.Revision},
+	}...)
 	facts = append(facts, []string{"emergency denies", e.Denies.fact()})
 	if e.Lifetime > 0 {
 		facts = append(facts, []string{"lifetime", (time.Duration(e.Lifetime) * time.Second).String()})

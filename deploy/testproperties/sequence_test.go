@@ -298,6 +298,9 @@ func (q *sequence) refused(receipt exchange.Receipt, err error) {
 		q.t.Fatalf("a credential came with an error, or no known error: %v", err)
 	}
 	q.tally.refused[e.Kind.String()]++
+	if e.Kind == exchange.KindInvalidActor && q.records[e.Exchange].Outcome == exchange.EventFailed.String() {
+		q.t.Fatalf("a chain went as far as the provider: %v", err)
+	}
 	switch e.Kind {
 	case exchange.KindInvalidSubject, exchange.KindInvalidActor, exchange.KindInvalidClient, exchange.KindInvalidTarget,
 		exchange.KindInvalidScope, exchange.KindInvalidLifetime:
