@@ -11,6 +11,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/exchange/ledger"
 	"github.com/cambio-sts/cambio/exchange/policy"
+	"github.com/cambio-sts/cambio/exchange/signing"
 )
 
 // Store is one open database.
@@ -24,6 +25,7 @@ type Store interface {
 	lease.Book
 	lease.Standings
 	lease.Expiries
+	signing.Store
 	// Lease returns one lease, or an *exchange.Error of KindNotFound.
 	Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)
 	// Ping reports whether the database answers and would accept a write now.

@@ -49,6 +49,24 @@ type Recoverer interface {
 	Recover(ctx context.Context, target *exchange.Target, id exchange.ID) error
 }
 
+// Signer is a driver that signs requests under a session that it vended, and had the
+// house hold (S25).
+type Signer interface {
+	// Sign returns the headers to send with the request, by name. A request that the
+	// target's settings do not let through, or that could be read in two ways, is an
+	// *exchange.Error of KindInvalidRequest or KindPermissionDenied.
+	Sign(ctx context.Context, target *exchange.Target, snapshot exchange.Secret, r exchange.SignRequest) (headers map[string]string, err error)
+}
+
+// Sessions holds signing sessions.
+type Sessions interface {
+	// Hold keeps what signs until the session expires; nil means: durable. token is
+	// what the caller must show. The session's id must become the credential's Lease.
+	Hold(ctx context.Context, s exchange.Session, token, snapshot exchange.Secret) error
+	// End forgets a session. One that is gone already is success.
+	End(ctx context.Context, tenant string, id exchange.ID) error
+}
+
 // Checker proves that the provider's side is set up, without handing anything
 // out.
 type Checker interface {
@@ -70,6 +88,7 @@ type Deps struct {
 	HTTP     *http.Client // bounded, refuses redirects, restricted by host (S24)
 	Asserter Asserter
 	Minter   Minter
+	Sessions Sessions // nil: none are held
 	// Secret gives the secret that a setting names, for sending to that host and no
 	// other (S20); a host that cambio.yaml does not list for it is an error.
 	Secret func(ref SecretRef, host string) (exchange.Secret, error)

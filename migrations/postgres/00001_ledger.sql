@@ -330,7 +330,8 @@ create table cambio.keys (
 	primary key (purpose, kid)
 );
 
--- Signing sessions that Cambio holds for callers, each sealed as one snapshot (S25).
+-- Signing sessions that Cambio holds for callers, each sealed as one snapshot (S25). The
+-- id is the lease's.
 create table cambio.sessions (
 	tenant text collate "C" not null,
 	id uuid not null,
@@ -341,6 +342,7 @@ create table cambio.sessions (
 	expires timestamptz not null,
 	primary key (tenant, id)
 );
+create index sessions_expiry on cambio.sessions (tenant, expires);
 
 -- +goose Down
 drop table cambio.sessions, cambio.keys, cambio.revisions, cambio.used, cambio.denies, cambio.deny_epoch,

@@ -221,19 +221,16 @@ create table keys (
   unique (tenant, purpose, kid)
 ) strict;
 
--- Signing sessions held for a caller (S25): key and token in one sealed snapshot.
+-- Signing sessions held for a caller (S25): key and token in one sealed snapshot. The
+-- id is the lease's.
 create table sessions (
   tenant   text    not null,
   id       blob    not null check (length(id) = 16),
   exchange blob    not null check (length(exchange) = 16),
-  lease    blob    check (lease is null or length(lease) = 16),
   target   text    not null,
   subject  text    not null,
   sealed   blob    not null,
-  signed   integer not null default 0 check (signed >= 0), -- signatures so far
-  issued   integer not null,
   expires  integer not null,
-  ended    integer,
   primary key (tenant, id)
 ) strict, without rowid;
 create index sessions_expiry on sessions (tenant, expires);

@@ -59,6 +59,8 @@ type Options struct {
 	Clients server.Clients
 	// Leases is where owners and operators look after what is out.
 	Leases Leases
+	// Signer signs in sessions that are held; nil: none are.
+	Signer Signer
 	// Verifier proves the bearer tokens of auditors and operators.
 	Verifier exchange.Verifier
 	// Roles gives the roles that the policy of this moment grants a subject.
@@ -150,6 +152,7 @@ func New(o Options) (*Server, error) {
 	cambiov1.RegisterAuditServiceServer(s.grpc, auditService{Server: s})
 	cambiov1.RegisterDenyServiceServer(s.grpc, denyService{Server: s})
 	cambiov1.RegisterLeaseServiceServer(s.grpc, leaseService{Server: s})
+	cambiov1.RegisterSigningServiceServer(s.grpc, signingService{Server: s})
 	reflection.RegisterV1(s.grpc)
 	if err := s.openGateway(); err != nil {
 		s.Close()
@@ -188,6 +191,7 @@ func (s *Server) openGateway() error {
 		cambiov1.RegisterAuditServiceHandler,
 		cambiov1.RegisterDenyServiceHandler,
 		cambiov1.RegisterLeaseServiceHandler,
+		cambiov1.RegisterSigningServiceHandler,
 	} {
 		if err := register(ctx, gateway, s.inside); err != nil {
 			return err

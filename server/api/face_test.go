@@ -198,7 +198,7 @@ func TestReflectionListsTheServices(t *testing.T) {
 	for _, s := range got.GetListServicesResponse().GetService() {
 		names = append(names, s.GetName())
 	}
-	if want := "cambio.v1.AuditService cambio.v1.DenyService cambio.v1.ExchangeService cambio.v1.LeaseService grpc.reflection.v1.ServerReflection"; strings.Join(names, " ") != want {
+	if want := "cambio.v1.AuditService cambio.v1.DenyService cambio.v1.ExchangeService cambio.v1.LeaseService cambio.v1.SigningService grpc.reflection.v1.ServerReflection"; strings.Join(names, " ") != want {
 		t.Errorf("got %v", names)
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -272,7 +272,7 @@ func TestOpenAPIIsTheCommittedOne(t *testing.T) {
 		}
 		h.send(t, "POST", path, "{}").want(t, 405, "invalid_request", "GET")
 		paths, _ := got.fields["paths"].(map[string]any)
-		if len(paths) != 11 {
+		if len(paths) != 12 {
 			t.Errorf("paths: %v", paths)
 		}
 	}

@@ -42,6 +42,7 @@ var methods = map[string]method{
 	cambiov1.DenyService_AddDeny_FullMethodName:                             {limit: 20 * time.Second, roles: stoppers},
 	cambiov1.DenyService_ListDenies_FullMethodName:                          {limit: 15 * time.Second, roles: readers},
 	cambiov1.DenyService_RemoveDeny_FullMethodName:                          {limit: 15 * time.Second, roles: stoppers},
+	cambiov1.SigningService_Sign_FullMethodName:                             {limit: 10 * time.Second, owners: true},
 	cambiov1.LeaseService_ListLeases_FullMethodName:                         {limit: 15 * time.Second, owners: true},
 	cambiov1.LeaseService_GetLease_FullMethodName:                           {limit: 15 * time.Second, owners: true},
 	cambiov1.LeaseService_RenewLease_FullMethodName:                         {limit: 20 * time.Second, owners: true},

@@ -69,7 +69,7 @@ func (s *Server) newREST(gateway *runtime.ServeMux) (*rest, error) {
 	verbs := map[string]*route{} // custom methods of one path (AIP-136) share a pattern
 	for _, file := range []protoreflect.FileDescriptor{
 		cambiov1.File_cambio_v1_exchange_proto, cambiov1.File_cambio_v1_audit_proto, cambiov1.File_cambio_v1_deny_proto,
-		cambiov1.File_cambio_v1_lease_proto,
+		cambiov1.File_cambio_v1_lease_proto, cambiov1.File_cambio_v1_signing_proto,
 	} {
 		for i := range file.Services().Len() {
 			methods := file.Services().Get(i).Methods()

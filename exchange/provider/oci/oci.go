@@ -38,7 +38,13 @@ func (s *Settings) Open(d provider.Deps) (provider.Driver, error) {
 		return nil, err
 	}
 	made := &driver{settings: *s, host: u.Hostname(), asserter: d.Asserter, endpoint: e, now: d.Now, random: d.Random}
-	return made, nil
+	if s.Signing == nil {
+		return made, nil
+	}
+	if d.Sessions == nil {
+		return nil, errors.New("signing: nobody holds sessions here")
+	}
+	return &signingDriver{driver: made, sessions: d.Sessions, keys: newKeyring()}, nil
 }
 
 // value is what callers get, as JSON.

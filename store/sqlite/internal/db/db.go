@@ -60,11 +60,17 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.dropLeaseStmt, err = db.PrepareContext(ctx, dropLease); err != nil {
 		return nil, fmt.Errorf("error preparing query DropLease: %w", err)
 	}
+	if q.endSessionStmt, err = db.PrepareContext(ctx, endSession); err != nil {
+		return nil, fmt.Errorf("error preparing query EndSession: %w", err)
+	}
 	if q.epochStmt, err = db.PrepareContext(ctx, epoch); err != nil {
 		return nil, fmt.Errorf("error preparing query Epoch: %w", err)
 	}
 	if q.eventsOfStmt, err = db.PrepareContext(ctx, eventsOf); err != nil {
 		return nil, fmt.Errorf("error preparing query EventsOf: %w", err)
+	}
+	if q.holdSessionStmt, err = db.PrepareContext(ctx, holdSession); err != nil {
+		return nil, fmt.Errorf("error preparing query HoldSession: %w", err)
 	}
 	if q.insertEventStmt, err = db.PrepareContext(ctx, insertEvent); err != nil {
 		return nil, fmt.Errorf("error preparing query InsertEvent: %w", err)
@@ -105,6 +111,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.pruneLeasesStmt, err = db.PrepareContext(ctx, pruneLeases); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneLeases: %w", err)
 	}
+	if q.pruneSessionsStmt, err = db.PrepareContext(ctx, pruneSessions); err != nil {
+		return nil, fmt.Errorf("error preparing query PruneSessions: %w", err)
+	}
 	if q.pruneUsedStmt, err = db.PrepareContext(ctx, pruneUsed); err != nil {
 		return nil, fmt.Errorf("error preparing query PruneUsed: %w", err)
 	}
@@ -134,6 +143,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.revokeLeaseStmt, err = db.PrepareContext(ctx, revokeLease); err != nil {
 		return nil, fmt.Errorf("error preparing query RevokeLease: %w", err)
+	}
+	if q.sessionOfStmt, err = db.PrepareContext(ctx, sessionOf); err != nil {
+		return nil, fmt.Errorf("error preparing query SessionOf: %w", err)
 	}
 	if q.standingStmt, err = db.PrepareContext(ctx, standing); err != nil {
 		return nil, fmt.Errorf("error preparing query Standing: %w", err)
@@ -215,6 +227,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing dropLeaseStmt: %w", cerr)
 		}
 	}
+	if q.endSessionStmt != nil {
+		if cerr := q.endSessionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing endSessionStmt: %w", cerr)
+		}
+	}
 	if q.epochStmt != nil {
 		if cerr := q.epochStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing epochStmt: %w", cerr)
@@ -223,6 +240,11 @@ func (q *Queries) Close() error {
 	if q.eventsOfStmt != nil {
 		if cerr := q.eventsOfStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing eventsOfStmt: %w", cerr)
+		}
+	}
+	if q.holdSessionStmt != nil {
+		if cerr := q.holdSessionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing holdSessionStmt: %w", cerr)
 		}
 	}
 	if q.insertEventStmt != nil {
@@ -290,6 +312,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing pruneLeasesStmt: %w", cerr)
 		}
 	}
+	if q.pruneSessionsStmt != nil {
+		if cerr := q.pruneSessionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing pruneSessionsStmt: %w", cerr)
+		}
+	}
 	if q.pruneUsedStmt != nil {
 		if cerr := q.pruneUsedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing pruneUsedStmt: %w", cerr)
@@ -338,6 +365,11 @@ func (q *Queries) Close() error {
 	if q.revokeLeaseStmt != nil {
 		if cerr := q.revokeLeaseStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing revokeLeaseStmt: %w", cerr)
+		}
+	}
+	if q.sessionOfStmt != nil {
+		if cerr := q.sessionOfStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing sessionOfStmt: %w", cerr)
 		}
 	}
 	if q.standingStmt != nil {
@@ -416,8 +448,10 @@ type Queries struct {
 	denyEpochOfStmt     *sql.Stmt
 	denyOfStmt          *sql.Stmt
 	dropLeaseStmt       *sql.Stmt
+	endSessionStmt      *sql.Stmt
 	epochStmt           *sql.Stmt
 	eventsOfStmt        *sql.Stmt
+	holdSessionStmt     *sql.Stmt
 	insertEventStmt     *sql.Stmt
 	insertLeaseStmt     *sql.Stmt
 	leaseStmt           *sql.Stmt
@@ -431,6 +465,7 @@ type Queries struct {
 	outstandingStmt     *sql.Stmt
 	pendingStmt         *sql.Stmt
 	pruneLeasesStmt     *sql.Stmt
+	pruneSessionsStmt   *sql.Stmt
 	pruneUsedStmt       *sql.Stmt
 	raiseEpochStmt      *sql.Stmt
 	recordOfStmt        *sql.Stmt
@@ -441,6 +476,7 @@ type Queries struct {
 	retireKeyStmt       *sql.Stmt
 	revisionOfStmt      *sql.Stmt
 	revokeLeaseStmt     *sql.Stmt
+	sessionOfStmt       *sql.Stmt
 	standingStmt        *sql.Stmt
 	stateOfStmt         *sql.Stmt
 	typesOfStmt         *sql.Stmt
@@ -464,8 +500,10 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		denyEpochOfStmt:     q.denyEpochOfStmt,
 		denyOfStmt:          q.denyOfStmt,
 		dropLeaseStmt:       q.dropLeaseStmt,
+		endSessionStmt:      q.endSessionStmt,
 		epochStmt:           q.epochStmt,
 		eventsOfStmt:        q.eventsOfStmt,
+		holdSessionStmt:     q.holdSessionStmt,
 		insertEventStmt:     q.insertEventStmt,
 		insertLeaseStmt:     q.insertLeaseStmt,
 		leaseStmt:           q.leaseStmt,
@@ -479,6 +517,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		outstandingStmt:     q.outstandingStmt,
 		pendingStmt:         q.pendingStmt,
 		pruneLeasesStmt:     q.pruneLeasesStmt,
+		pruneSessionsStmt:   q.pruneSessionsStmt,
 		pruneUsedStmt:       q.pruneUsedStmt,
 		raiseEpochStmt:      q.raiseEpochStmt,
 		recordOfStmt:        q.recordOfStmt,
@@ -489,6 +528,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		retireKeyStmt:       q.retireKeyStmt,
 		revisionOfStmt:      q.revisionOfStmt,
 		revokeLeaseStmt:     q.revokeLeaseStmt,
+		sessionOfStmt:       q.sessionOfStmt,
 		standingStmt:        q.standingStmt,
 		stateOfStmt:         q.stateOfStmt,
 		typesOfStmt:         q.typesOfStmt,
