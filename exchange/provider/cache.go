@@ -94,6 +94,19 @@ func (s *shard) put(k Key, c exchange.Credential, renewAt time.Time) {
 	}
 }
 
+// forget drops the credential that with revokes.
+func (s *shard) forget(with exchange.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for element := s.order.Front(); element != nil; {
+		next := element.Next()
+		if c := &element.Value.(*entry).credential; !c.RevokeWith.IsZero() && c.RevokeWith.Equal(with) {
+			s.remove(element)
+		}
+		element = next
+	}
+}
+
 func (s *shard) remove(element *list.Element) {
 	e := s.order.Remove(element).(*entry)
 	delete(s.entries, e.key)

@@ -271,8 +271,12 @@ func (v *Vendor) revoke(ctx context.Context, d Driver, t *exchange.Target, c exc
 }
 
 // Revoke takes back what a target of the current policy vended, by what was kept
-// with its lease. It fails with ErrNotRevocable where that cannot be done.
+// with its lease. It fails with ErrNotRevocable where that cannot be done. Whatever
+// comes of it, this Vendor does not hand the credential out again.
 func (v *Vendor) Revoke(ctx context.Context, tenant, target string, with exchange.Secret) error {
+	for _, s := range v.shards {
+		s.forget(with)
+	}
 	t, driver, err := v.find(tenant, target)
 	if err != nil {
 		return err
