@@ -2,7 +2,6 @@ package aws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -48,8 +47,15 @@ func (c clock) SignHTTP(ctx context.Context, credentials aws.Credentials, r *htt
 	return c.signer.SignHTTP(ctx, credentials, r, payloadHash, service, region, c.now(), options...)
 }
 
-// errAnswer: what came is no answer of an STS.
-var errAnswer = errors.New("the answer is not one of STS")
+// noAnswer: what came is no answer of an STS. Asking again would bring the same.
+type noAnswer struct{}
+
+func (noAnswer) Error() string { return "the answer is not one of STS" }
+
+// RetryableError tells the SDK not to ask again.
+func (noAnswer) RetryableError() bool { return false }
+
+var errAnswer error = noAnswer{}
 
 // narrow takes only what an STS would send.
 type narrow struct{ client *http.Client }
