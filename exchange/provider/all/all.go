@@ -5,6 +5,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange/provider"
 	"github.com/cambio-sts/cambio/exchange/provider/anthropic"
 	"github.com/cambio-sts/cambio/exchange/provider/aws"
+	"github.com/cambio-sts/cambio/exchange/provider/ibm"
 	"github.com/cambio-sts/cambio/exchange/provider/mcp"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
 	"github.com/cambio-sts/cambio/exchange/provider/openai"
@@ -15,6 +16,7 @@ func Registry() *provider.Registry {
 	return provider.NewRegistry(
 		anthropic.Kind(),
 		aws.Kind(),
+		ibm.Kind(),
 		mcp.Kind(),
 		oci.Kind(),
 		openai.Kind(),
