@@ -50,7 +50,7 @@ bench: postgres ## The floor and the exchange beside it, on PostgreSQL; writes b
 	$(GO) run ./bench
 
 .PHONY: bench-audit
-bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (default 10,000,000)
+bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (10,000,000); BENCH_AUDIT_KEEP=dir keeps them
 	$(GO) run ./bench audit $(AUDIT_EXCHANGES)
 
 .PHONY: test-cluster
@@ -59,7 +59,7 @@ test-cluster: ## Verify against a real kube-apiserver and etcd (built once, then
 
 .PHONY: test-properties
 test-properties: ## A million random sequences of exchanges, none of which may widen anything
-	$(GO) test -tags slow -count=1 -v -timeout 20m ./deploy/testproperties/
+	GOGC=400 $(GO) test -tags slow -count=1 -v -timeout 30m ./deploy/testproperties/
 
 .PHONY: test-crash
 test-crash: postgres ## kill -9 of the server and of PostgreSQL under load; counts what survived
