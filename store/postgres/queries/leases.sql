@@ -13,15 +13,15 @@ where l.tenant = sqlc.arg(tenant) and l.id = sqlc.arg(id);
 
 -- name: Outstanding :many
 -- Leases that are active and not expired, the first to expire first, with the
--- records of the exchanges that minted them. (now() and not clock_timestamp(): the
--- index is searched by it, and does not pass by the expired.)
+-- records of the exchanges that minted them. The index is entered at now(), so as not
+-- to pass by the expired: an index knows no clock_timestamp(), which moves.
 select l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
 	l.actor, l.lineage, l.latest, l.origin, l.revoked, e.record
 from cambio.leases l
 left join cambio.events e
 	on e.tenant = l.tenant and e.exchange = l.exchange and e.slot = '00000000-0000-0000-0000-000000000002'
 where l.tenant = sqlc.arg(tenant) and l.state = 1 and l.expires > now()
-	and (l.expires, l.id) > (sqlc.arg(after_expires)::timestamptz, sqlc.arg(after_id)::uuid)
+	and (l.expires, l.id) > (greatest(sqlc.arg(after_expires)::timestamptz, now()), sqlc.arg(after_id)::uuid)
 	and (sqlc.arg(subject)::text = '' or l.subject = sqlc.arg(subject)::text)
 	and (sqlc.arg(target)::text = '' or l.target = sqlc.arg(target)::text)
 	and (sqlc.arg(rule)::text = '' or l.rule = sqlc.arg(rule)::text)

@@ -13,13 +13,14 @@ where l.tenant = ? and l.id = ?;
 -- name: Outstanding :many
 -- Leases that are active and not expired, the first to expire first, with the
 -- records of the exchanges that minted them; of one lease and what descends from it,
--- where lineage names one.
+-- where lineage names one. (+expires keeps the planner to the other bound, which does
+-- not pass by the expired.)
 select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
   l.revoked, l.actor, l.lineage, l.latest, l.origin, coalesce(e.record, '') as record
 from leases l
 left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type between 2 and 5
-where l.tenant = sqlc.arg(tenant) and l.state = 1 and l.expires > cast(unixepoch('subsec') * 1000000 as integer)
-  and l.expires >= sqlc.arg(after_expires)
+where l.tenant = sqlc.arg(tenant) and l.state = 1 and +l.expires > cast(unixepoch('subsec') * 1000000 as integer)
+  and l.expires >= max(cast(sqlc.arg(after_expires) as integer), cast(unixepoch('subsec') * 1000000 as integer))
   and (l.expires > sqlc.arg(after_expires) or l.id > sqlc.arg(after_id))
   and (cast(sqlc.arg(lineage) as text) = '' or l.id = cast(sqlc.arg(root) as blob)
     or instr(coalesce(l.lineage, ''), cast(sqlc.arg(lineage) as text)) > 0)

@@ -384,7 +384,7 @@ from cambio.leases l
 left join cambio.events e
 	on e.tenant = l.tenant and e.exchange = l.exchange and e.slot = '00000000-0000-0000-0000-000000000002'
 where l.tenant = $1 and l.state = 1 and l.expires > now()
-	and (l.expires, l.id) > ($2::timestamptz, $3::uuid)
+	and (l.expires, l.id) > (greatest($2::timestamptz, now()), $3::uuid)
 	and ($4::text = '' or l.subject = $4::text)
 	and ($5::text = '' or l.target = $5::text)
 	and ($6::text = '' or l.rule = $6::text)
@@ -422,8 +422,8 @@ type OutstandingRow struct {
 }
 
 // Leases that are active and not expired, the first to expire first, with the
-// records of the exchanges that minted them. (now() and not clock_timestamp(): the
-// index is searched by it, and does not pass by the expired.)
+// records of the exchanges that minted them. The index is entered at now(), so as not
+// to pass by the expired: an index knows no clock_timestamp(), which moves.
 func (q *Queries) Outstanding(ctx context.Context, arg OutstandingParams) ([]OutstandingRow, error) {
 	rows, err := q.db.Query(ctx, Outstanding,
 		arg.Tenant,

@@ -250,8 +250,8 @@ select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.ha
   l.revoked, l.actor, l.lineage, l.latest, l.origin, coalesce(e.record, '') as record
 from leases l
 left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type between 2 and 5
-where l.tenant = ?1 and l.state = 1 and l.expires > cast(unixepoch('subsec') * 1000000 as integer)
-  and l.expires >= ?2
+where l.tenant = ?1 and l.state = 1 and +l.expires > cast(unixepoch('subsec') * 1000000 as integer)
+  and l.expires >= max(cast(?2 as integer), cast(unixepoch('subsec') * 1000000 as integer))
   and (l.expires > ?2 or l.id > ?3)
   and (cast(?4 as text) = '' or l.id = cast(?5 as blob)
     or instr(coalesce(l.lineage, ''), cast(?4 as text)) > 0)
@@ -296,7 +296,8 @@ type OutstandingRow struct {
 
 // Leases that are active and not expired, the first to expire first, with the
 // records of the exchanges that minted them; of one lease and what descends from it,
-// where lineage names one.
+// where lineage names one. (+expires keeps the planner to the other bound, which does
+// not pass by the expired.)
 func (q *Queries) Outstanding(ctx context.Context, arg OutstandingParams) ([]OutstandingRow, error) {
 	rows, err := q.query(ctx, q.outstandingStmt, outstanding,
 		arg.Tenant,
