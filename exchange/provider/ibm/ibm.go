@@ -29,7 +29,7 @@ const maxCRToken = 32 << 10
 type driver struct {
 	settings Settings
 	client   *http.Client
-	host     string // of the endpoint, without port
+	host     string // of the endpoint, with its port where it names one
 	secret   func(provider.SecretRef, string) (exchange.Secret, error)
 	now      func() time.Time
 
@@ -49,7 +49,7 @@ func newDriver(s *Settings, d provider.Deps) (*driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the endpoint: %w", err)
 	}
-	return &driver{settings: *s, client: d.HTTP, host: u.Hostname(), secret: d.Secret, now: d.Now, turn: make(chan struct{}, 1)}, nil
+	return &driver{settings: *s, client: d.HTTP, host: u.Host, secret: d.Secret, now: d.Now, turn: make(chan struct{}, 1)}, nil
 }
 
 // Vend takes the trusted profile.

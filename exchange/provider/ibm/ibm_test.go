@@ -63,7 +63,7 @@ func newCloud(t testing.TB, cluster *providertest.Federation) *cloud {
 		HTTP: client, Now: time.Now, Random: rand.Reader,
 		Secret: func(ref provider.SecretRef, host string) (exchange.Secret, error) {
 			name, _ := ref.Name()
-			if c.known[name] == "" || host != "127.0.0.1" {
+			if c.known[name] == "" || "https://"+host != c.http.URL {
 				return exchange.Secret{}, errors.New("no such secret for this host")
 			}
 			return exchange.NewSecret(c.known[name]), nil
