@@ -27,7 +27,7 @@ var vendors = []*vendor{
 		// AWS General Reference, "AWS STS endpoints and quotas".
 		name:      "AWS",
 		audiences: []string{"sts.amazonaws.com", "sts.amazonaws.com.cn"},
-		hosts: regexp.MustCompile(`^(?:sts\.amazonaws\.com|sts(-fips)?\.` + awsRegion + `\.amazonaws\.com(\.cn)?|sts(-fips)?\.` +
+		hosts: regexp.MustCompile(`^(?:sts\.amazonaws\.com|sts(-fips)?\.` + awsRegion + `\.amazonaws\.(com(\.cn)?|eu)|sts(-fips)?\.` +
 			awsRegion + `\.api\.aws)$`),
 	},
 	{

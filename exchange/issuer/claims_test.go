@@ -286,6 +286,8 @@ func TestS2VendorAudience(t *testing.T) {
 		{aws, "sts.us-east-1.amazonaws.com", true},
 		{aws, "sts-fips.us-gov-west-1.amazonaws.com", true},
 		{aws, "sts.cn-north-1.amazonaws.com.cn", true},
+		{aws, "sts.eusc-de-east-1.amazonaws.eu", true},
+		{aws, "sts.amazonaws.eu", false},
 		{aws, "sts.eu-central-1.api.aws", true},
 		{aws, "127.0.0.1", true},
 		{aws, "sts.lab.example", true},
@@ -337,7 +339,7 @@ func FuzzVendorAudience(f *testing.F) {
 		}
 		host := strings.ToLower(endpoint)
 		for fixed, suffixes := range map[string][]string{
-			"sts.amazonaws.com":          {".amazonaws.com", ".amazonaws.com.cn", ".api.aws"},
+			"sts.amazonaws.com":          {".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws"},
 			"api://AzureADTokenExchange": {".microsoftonline.com", ".microsoftonline.us", ".microsoftonline.cn", ".chinacloudapi.cn"},
 		} {
 			if strings.EqualFold(audience, fixed) && !slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(host, s) }) {
