@@ -1,6 +1,7 @@
 package subject_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func (s signer) typed(typ string, claims map[string]any) string {
 
 // redeem judges a token under the label of identity assertion grants.
 func (b *bench) redeem(raw string) (exchange.Subject, error) {
-	return b.Verify(b.t.Context(), exchange.Token{Value: exchange.NewSecret(raw), Type: exchange.TokenTypeIDJAG}, b.clock.Now())
+	return b.Verify(context.Background(), exchange.Token{Value: exchange.NewSecret(raw), Type: exchange.TokenTypeIDJAG}, b.clock.Now())
 }
 
 func newGrants(t testing.TB, trusts ...exchange.Trust) *bench {
@@ -161,4 +162,30 @@ func TestS7TrustNamedSelf(t *testing.T) {
 	if len(faults) != 2 || !strings.Contains(faults[0].Error(), "id_jag: only an oidc trust") || !strings.Contains(faults[1].Error(), "S7") {
 		t.Error(faults)
 	}
+}
+
+// FuzzRedeem: nothing is an identity assertion grant but what its issuer signed as
+// one, and nothing panics.
+func FuzzRedeem(f *testing.F) {
+	k := newES256("k")
+	b := newGrants(f, idp())
+	b.house.issuer(login, k)
+	good := k.typed(grantType, grant(nil))
+	f.Add(good)
+	f.Add(k.typed(grantType, grant(map[string]any{"resource": []any{nil}})))
+	f.Add(k.typed(grantType, grant(map[string]any{"scope": 7})))
+	f.Add(k.token(person(nil)))
+	f.Add(good + "A")
+	f.Add("a.b.c")
+	f.Fuzz(func(t *testing.T, raw string) {
+		s, err := b.redeem(raw)
+		switch {
+		case (err == nil) != (raw == good):
+			t.Errorf("%q: %v", raw, err)
+		case err == nil && (s.Assertion == nil || s.Once == nil):
+			t.Errorf("%+v", s)
+		case err != nil && exchange.KindOf(err) != exchange.KindInvalidSubject:
+			t.Errorf("%q: %v", raw, err)
+		}
+	})
 }

@@ -249,6 +249,10 @@ func TestOurs(t *testing.T) {
 			t.Errorf("%s: %t", claims, !want)
 		}
 	}
+	token := sealed(`{"iss":"https://login.test","sub":"x"}`)
+	if n := testing.AllocsPerRun(100, func() { d.Ours(token) }); n != 0 { // it runs before every exchange
+		t.Errorf("%v allocations", n)
+	}
 	for _, raw := range []string{"", ".", "a.b", "a.b.c", "opaque"} {
 		if d.Ours(exchange.Token{Value: exchange.NewSecret(raw)}) {
 			t.Errorf("%q is ours", raw)

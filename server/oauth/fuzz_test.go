@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/server"
 	"github.com/cambio-sts/cambio/server/oauth"
 )
@@ -25,6 +26,8 @@ func FuzzTokenEndpoint(f *testing.F) {
 	f.Add("grant_type=%zz&=&;&%&a", "application/x-www-form-urlencoded", "Basic Og==")
 	f.Add(with()+"&subject_token="+strings.Repeat(".", 70000), "application/x-www-form-urlencoded", "")
 	f.Add(with("client_assertion", strings.Repeat("..", 300), "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"), "application/x-www-form-urlencoded", "")
+	f.Add(bearing("assertion", newSigner(f, "", "oauth-id-jag+jwt").sign(grantClaims(nil))), "application/x-www-form-urlencoded", "")
+	f.Add(bearing("assertion", newSigner(f, "", "oauth-id-jag+jwt").sign(grantClaims(map[string]any{"resource": []any{[]any{}}}))), "application/x-www-form-urlencoded", "")
 	f.Add("--x\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n", "multipart/form-data; boundary=x", "")
 	f.Fuzz(func(t *testing.T, body, media, authorization string) {
 		b := &bureau{t: t}
@@ -54,6 +57,13 @@ func FuzzTokenEndpoint(f *testing.F) {
 			t.Fatalf("passed over something in %q: %v", body, err)
 		}
 		seen := b.seen[0]
+		if plain.Get("grant_type") == exchange.GrantJWTBearer {
+			if seen.SubjectToken.Value.Reveal() != plain.Get("assertion") || plain.Get("subject_token") != "" {
+				t.Fatalf("the assertion was read as another: %q", body)
+			}
+			plain.Set("subject_token", plain.Get("assertion"))
+			plain.Set("subject_token_type", string(seen.SubjectToken.Type))
+		}
 		for name, got := range map[string]string{
 			"subject_token": seen.SubjectToken.Value.Reveal(), "subject_token_type": string(seen.SubjectToken.Type),
 			"actor_token": seen.ActorToken.Value.Reveal(), "requested_token_type": string(seen.RequestedType), "reason": seen.Reason,

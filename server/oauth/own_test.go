@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -442,7 +443,8 @@ func FuzzIntrospect(f *testing.F) {
 	f.Add("a.b.c", "refresh_token")
 	f.Add(c.other.sign(accessToken(nil)), "x y")
 	f.Add("\x00", "\x7f")
-	h := oauth.New(oauth.Options{Issuer: issuer, Exchanger: &bureau{t: f}, Clients: r, Keys: fixedKeys{}, Own: own, Now: func() time.Time { return start }})
+	h := oauth.New(oauth.Options{Issuer: issuer, Exchanger: &bureau{t: f}, Clients: r, Keys: fixedKeys{}, Own: own, Now: func() time.Time { return start },
+		Logger: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, token, hint string) {
 		w := serveAt(h, introspectPath, url.Values{"token": {token}, "token_type_hint": {hint}}.Encode(), basic("server", r.secret))
 		if w.Code >= 500 || !json.Valid(w.Body.Bytes()) || strings.Contains(w.Body.String(), `"active":true`) && token != good {

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -34,7 +35,9 @@ func (h *Handler) giveBack(r *http.Request, a *asked) error {
 	}
 	by := h.recordOf(r)
 	by.Subject, by.Client = exchange.CanonicalName("client", a.client.Name), a.client.Name
-	err = h.Own.Revoke(r.Context(), a.client.Tenant, t.ID, by)
+	ctx, cancel := context.WithTimeout(r.Context(), h.Timeout)
+	defer cancel()
+	err = h.Own.Revoke(ctx, a.client.Tenant, t.ID, by)
 	if exchange.KindOf(err) == exchange.KindNotFound {
 		return nil
 	}
