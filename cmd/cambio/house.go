@@ -28,6 +28,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange/policy"
 	"github.com/cambio-sts/cambio/exchange/provider"
 	"github.com/cambio-sts/cambio/exchange/provider/all"
+	"github.com/cambio-sts/cambio/exchange/signing"
 	"github.com/cambio-sts/cambio/exchange/subject"
 	"github.com/cambio-sts/cambio/server"
 	"github.com/cambio-sts/cambio/server/api"
@@ -52,6 +53,7 @@ type house struct {
 	desk     *lease.Desk
 	self     *subject.Self // tokens of ours
 	register *lease.Register
+	sessions *signing.Desk
 	oauth    *oauth.Handler
 	api      *api.Server
 	tracing  *tracing
@@ -168,8 +170,14 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)
 	}
-	vendor := provider.NewVendor(provider.VendorOptions{
-		Deps: provider.Deps{HTTP: client, Asserter: h.issuer, Minter: h.issuer, Now: time.Now, Random: rand.Reader},
+	var vendor *provider.Vendor
+	h.sessions = h.openSessions(sealer, func(ctx context.Context, tenant, target string, snapshot exchange.Secret, r exchange.SignRequest) (map[string]string, error) {
+		return vendor.Sign(ctx, tenant, target, snapshot, r)
+	})
+	vendor = provider.NewVendor(provider.VendorOptions{
+		Deps: provider.Deps{
+			HTTP: client, Asserter: h.issuer, Minter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: time.Now, Random: rand.Reader,
+		},
 		Target: func(tenant, name string) (*exchange.Target, bool) {
 			r := h.policies.Revision()
 			if r == nil || r.Tenant() != tenant {
@@ -211,7 +219,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 		return fmt.Errorf("deriving the key of page tokens: %w", err)
 	}
 	h.api, err = api.New(api.Options{
-		Exchanger: bureau, Log: h.store, Desk: h.desk, Leases: h.desk, Audit: h.store, Fingerprint: sealer.Fingerprint,
+		Exchanger: bureau, Log: h.store, Desk: h.desk, Leases: h.desk, Signer: h.sessions, Audit: h.store, Fingerprint: sealer.Fingerprint,
 		Clients: clients, Verifier: h.verifier, Note: h.ledger.Note, PageKey: pageKey,
 		Roles: func(s exchange.Subject) []string {
 			if r := h.policies.Revision(); r != nil {
@@ -316,6 +324,7 @@ func (h *house) start() {
 	h.work.Go(func() { h.clients.Run(ctx) })
 	h.work.Go(func() { h.issuer.Run(ctx) })
 	h.work.Go(func() { h.reaper.Run(ctx) })
+	h.work.Go(func() { h.runSessions(ctx) })
 	h.work.Go(func() {
 		tick := time.NewTicker(ledger.RollEvery)
 		defer tick.Stop()

@@ -51,6 +51,7 @@ type meters struct {
 	policyBad   prometheus.Gauge
 	policyNow   *prometheus.GaugeVec
 	background  *prometheus.CounterVec
+	signatures  *prometheus.CounterVec
 }
 
 func newMeters(log *slog.Logger) *meters {
@@ -70,6 +71,7 @@ func newMeters(log *slog.Logger) *meters {
 	m.exchanges = counter("exchanges_total", "Exchanges of verified subjects, by door, outcome and kind of refusal or failure.", "door", "outcome", "kind")
 	m.unverified = counter("unverified_total", "Requests whose token did not verify; they leave no row in the ledger.", "door", "kind")
 	m.refused = counter("refused_total", "Requests that a door refused before any exchange began.", "kind")
+	m.signatures = counter("signatures_total", "Requests to sign in held sessions.", "target", "status")
 	m.unrevoked = counter("unrevoked_total", "Credentials that were minted, withheld, and could not be revoked.", "provider")
 	m.seconds = histogram("exchange_seconds", "Duration of exchanges of verified subjects.", latency, "outcome")
 	m.steps = histogram("exchange_step_seconds", "Duration of the steps of an exchange.", prometheus.ExponentialBuckets(0.00001, 4, 12), "step")
