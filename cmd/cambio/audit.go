@@ -31,7 +31,7 @@ func newAudit() *cobra.Command {
 			# Everything about one of them
 			cambio audit show 019a9c7e-0f6b-7c2e-b1a4-3f0d5a2c9e81`),
 	}
-	cmd.AddCommand(newAuditList(), newAuditShow(), newAuditTail(), newAuditSummary(), newAuditWhoUsed(), newAuditExport())
+	cmd.AddCommand(newAuditList(), newAuditShow(), newAuditTail(), newAuditSummary(), newAuditEvents(), newAuditWhoUsed(), newAuditExport())
 	return cmd
 }
 

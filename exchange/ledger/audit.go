@@ -23,6 +23,10 @@ type Audit interface {
 	// call, whatever has been rolled up until then.
 	Summarize(ctx context.Context, q SummaryQuery) (Summary, error)
 
+	// Deeds returns one page of what belongs to no exchange, newest first, and where
+	// the next begins; empty: there is none.
+	Deeds(ctx context.Context, q DeedQuery) ([]Exchange, Cursor, error)
+
 	// Roll adds a bounded number of rows of the ledger to the counts that Summarize
 	// goes by, in one transaction with the mark of how far they go, and says
 	// whether there are more. Any number of replicas may call it at any time: each

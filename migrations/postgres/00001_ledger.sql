@@ -77,6 +77,8 @@ create index events_handle on cambio.events (tenant, ((facts).handle), exchange)
 -- nearly free. The time is for outcomes that come long after their exchange began.
 create index events_actor on cambio.events (tenant, ((facts).actor), exchange) where type between 2 and 5 and (facts).actor is not null;
 create index events_unissued on cambio.events (tenant, type, exchange, at) where type between 3 and 5;
+-- What operators, auditors and the house did: no exchange's event is in it.
+create index events_deeds on cambio.events (tenant, id) where type >= 10;
 -- The order in which rows became durable: for whoever fills `leaves` or `counts`,
 -- and for tails.
 create index events_tx on cambio.events (tx);

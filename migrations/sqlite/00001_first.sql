@@ -19,6 +19,8 @@ create unique index events_id on events (tenant, exchange, id);
 -- which go by exchange, newest first.
 create unique index events_intent on events (tenant, exchange) where type = 1;
 create unique index events_outcome on events (tenant, exchange) where type between 2 and 5;
+-- What operators, auditors and the house did: no exchange's event is in it.
+create index events_deeds on events (tenant, id) where type >= 10;
 
 -- What filters compare comes out of the record itself, so that the two cannot be
 -- changed apart: the view exchanges names it, and what is asked for most, among

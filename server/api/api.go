@@ -43,6 +43,7 @@ type Audit interface {
 	Tail(ctx context.Context, q ledger.TailQuery) (rows []ledger.Exchange, next ledger.Place, more bool, err error)
 	After(ctx context.Context, tenant string, id exchange.ID) (ledger.Place, error)
 	Summarize(ctx context.Context, q ledger.SummaryQuery) (ledger.Summary, error)
+	Deeds(ctx context.Context, q ledger.DeedQuery) ([]ledger.Exchange, ledger.Cursor, error)
 }
 
 // Options are what New needs. Members without a default are required.

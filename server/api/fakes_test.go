@@ -330,3 +330,25 @@ func (b *book) noted() []exchange.Event {
 	defer b.mu.Unlock()
 	return slices.Clone(b.notes)
 }
+
+// Deeds is the slow way, too.
+func (b *book) Deeds(_ context.Context, q ledger.DeedQuery) (found []ledger.Exchange, next ledger.Cursor, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.read(); err != nil {
+		return nil, "", err
+	}
+	if q.Tenant == "" || q.Limit < 1 || q.Limit > ledger.MaxPage || len(q.Types) == 0 {
+		return nil, "", errors.New("a query that no engine takes")
+	}
+	for _, row := range slices.Backward(b.rows) {
+		if row.Tenant != q.Tenant || !slices.Contains(q.Types, row.Type) || q.After != "" && row.ID.String() >= string(q.After) {
+			continue
+		}
+		if len(found) == q.Limit {
+			return found, ledger.Cursor(found[len(found)-1].ID.String()), nil
+		}
+		found = append(found, row)
+	}
+	return found, "", nil
+}

@@ -38,6 +38,7 @@ var methods = map[string]method{
 	cambiov1.AuditService_GetExchange_FullMethodName:                        {limit: 15 * time.Second, roles: readers},
 	cambiov1.AuditService_SummarizeExchanges_FullMethodName:                 {limit: 15 * time.Second, roles: readers},
 	cambiov1.AuditService_FindCredential_FullMethodName:                     {limit: 15 * time.Second, roles: readers},
+	cambiov1.AuditService_ListEvents_FullMethodName:                         {limit: 15 * time.Second, roles: readers},
 	cambiov1.AuditService_TailExchanges_FullMethodName:                      {tail: true, roles: readers},
 	cambiov1.DenyService_AddDeny_FullMethodName:                             {limit: 20 * time.Second, roles: stoppers},
 	cambiov1.DenyService_ListDenies_FullMethodName:                          {limit: 15 * time.Second, roles: readers},

@@ -42,6 +42,10 @@ func (empty) Summarize(context.Context, ledger.SummaryQuery) (ledger.Summary, er
 	return ledger.Summary{}, errors.New("empty")
 }
 
+func (empty) Deeds(context.Context, ledger.DeedQuery) ([]ledger.Exchange, ledger.Cursor, error) {
+	return nil, "", errors.New("empty")
+}
+
 func newEmpty(t *testing.T) *Server {
 	t.Helper()
 	s, err := New(Options{

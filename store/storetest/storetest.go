@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"TestS21Revisions", testRevisions},
 		{"Denies", testDenies},
 		{"DenyList", testDenyList},
+		{"Deeds", testDeeds},
 		{"TestS13BurnOutsideAnExchange", testBurnOutsideAnExchange},
 		{"Outstanding", testOutstanding},
 		{"TestS26LeaseList", testLeaseList},

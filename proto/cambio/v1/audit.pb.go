@@ -24,6 +24,127 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ListEventsRequest selects a page of events.
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which types, separated by commas: deny_added, deny_removed, policy_loaded,
+	// queried, approved, keys_changed. Empty: all but queried, of which every look at
+	// the ledger is one.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// How many events at most, up to 1000; more is taken as 1000. Zero: 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before, asked with the same types.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListEventsRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListEventsResponse is a page of events.
+type ListEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events, newest first.
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// What asks for the next page. Empty: there is none.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // TailExchangesRequest says what to follow.
 type TailExchangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -38,7 +159,7 @@ type TailExchangesRequest struct {
 
 func (x *TailExchangesRequest) Reset() {
 	*x = TailExchangesRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	mi := &file_cambio_v1_audit_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +171,7 @@ func (x *TailExchangesRequest) String() string {
 func (*TailExchangesRequest) ProtoMessage() {}
 
 func (x *TailExchangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[0]
+	mi := &file_cambio_v1_audit_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +184,7 @@ func (x *TailExchangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailExchangesRequest.ProtoReflect.Descriptor instead.
 func (*TailExchangesRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{0}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TailExchangesRequest) GetFilter() string {
@@ -91,7 +212,7 @@ type TailExchangesResponse struct {
 
 func (x *TailExchangesResponse) Reset() {
 	*x = TailExchangesResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	mi := &file_cambio_v1_audit_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -103,7 +224,7 @@ func (x *TailExchangesResponse) String() string {
 func (*TailExchangesResponse) ProtoMessage() {}
 
 func (x *TailExchangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[1]
+	mi := &file_cambio_v1_audit_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -116,7 +237,7 @@ func (x *TailExchangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailExchangesResponse.ProtoReflect.Descriptor instead.
 func (*TailExchangesResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{1}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TailExchangesResponse) GetExchange() *Exchange {
@@ -147,7 +268,7 @@ type SummarizeExchangesRequest struct {
 
 func (x *SummarizeExchangesRequest) Reset() {
 	*x = SummarizeExchangesRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[2]
+	mi := &file_cambio_v1_audit_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +280,7 @@ func (x *SummarizeExchangesRequest) String() string {
 func (*SummarizeExchangesRequest) ProtoMessage() {}
 
 func (x *SummarizeExchangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[2]
+	mi := &file_cambio_v1_audit_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +293,7 @@ func (x *SummarizeExchangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SummarizeExchangesRequest.ProtoReflect.Descriptor instead.
 func (*SummarizeExchangesRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{2}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SummarizeExchangesRequest) GetFilter() string {
@@ -229,7 +350,7 @@ type SummarizeExchangesResponse struct {
 
 func (x *SummarizeExchangesResponse) Reset() {
 	*x = SummarizeExchangesResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[3]
+	mi := &file_cambio_v1_audit_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +362,7 @@ func (x *SummarizeExchangesResponse) String() string {
 func (*SummarizeExchangesResponse) ProtoMessage() {}
 
 func (x *SummarizeExchangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[3]
+	mi := &file_cambio_v1_audit_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +375,7 @@ func (x *SummarizeExchangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SummarizeExchangesResponse.ProtoReflect.Descriptor instead.
 func (*SummarizeExchangesResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{3}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SummarizeExchangesResponse) GetRows() []*ExchangeCount {
@@ -313,7 +434,7 @@ type ExchangeCount struct {
 
 func (x *ExchangeCount) Reset() {
 	*x = ExchangeCount{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[4]
+	mi := &file_cambio_v1_audit_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +446,7 @@ func (x *ExchangeCount) String() string {
 func (*ExchangeCount) ProtoMessage() {}
 
 func (x *ExchangeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[4]
+	mi := &file_cambio_v1_audit_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +459,7 @@ func (x *ExchangeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeCount.ProtoReflect.Descriptor instead.
 func (*ExchangeCount) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{4}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ExchangeCount) GetHour() *timestamppb.Timestamp {
@@ -398,7 +519,7 @@ type FindCredentialRequest struct {
 
 func (x *FindCredentialRequest) Reset() {
 	*x = FindCredentialRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[5]
+	mi := &file_cambio_v1_audit_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +531,7 @@ func (x *FindCredentialRequest) String() string {
 func (*FindCredentialRequest) ProtoMessage() {}
 
 func (x *FindCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[5]
+	mi := &file_cambio_v1_audit_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +544,7 @@ func (x *FindCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCredentialRequest.ProtoReflect.Descriptor instead.
 func (*FindCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{5}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FindCredentialRequest) GetCredential() string {
@@ -462,7 +583,7 @@ type FindCredentialResponse struct {
 
 func (x *FindCredentialResponse) Reset() {
 	*x = FindCredentialResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[6]
+	mi := &file_cambio_v1_audit_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +595,7 @@ func (x *FindCredentialResponse) String() string {
 func (*FindCredentialResponse) ProtoMessage() {}
 
 func (x *FindCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[6]
+	mi := &file_cambio_v1_audit_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +608,7 @@ func (x *FindCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindCredentialResponse.ProtoReflect.Descriptor instead.
 func (*FindCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{6}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FindCredentialResponse) GetCredential() string {
@@ -545,7 +666,7 @@ type ListExchangesRequest struct {
 
 func (x *ListExchangesRequest) Reset() {
 	*x = ListExchangesRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[7]
+	mi := &file_cambio_v1_audit_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +678,7 @@ func (x *ListExchangesRequest) String() string {
 func (*ListExchangesRequest) ProtoMessage() {}
 
 func (x *ListExchangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[7]
+	mi := &file_cambio_v1_audit_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +691,7 @@ func (x *ListExchangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExchangesRequest.ProtoReflect.Descriptor instead.
 func (*ListExchangesRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{7}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListExchangesRequest) GetFilter() string {
@@ -607,7 +728,7 @@ type ListExchangesResponse struct {
 
 func (x *ListExchangesResponse) Reset() {
 	*x = ListExchangesResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[8]
+	mi := &file_cambio_v1_audit_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +740,7 @@ func (x *ListExchangesResponse) String() string {
 func (*ListExchangesResponse) ProtoMessage() {}
 
 func (x *ListExchangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[8]
+	mi := &file_cambio_v1_audit_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +753,7 @@ func (x *ListExchangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExchangesResponse.ProtoReflect.Descriptor instead.
 func (*ListExchangesResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{8}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListExchangesResponse) GetExchanges() []*Exchange {
@@ -662,7 +783,7 @@ type GetExchangeRequest struct {
 
 func (x *GetExchangeRequest) Reset() {
 	*x = GetExchangeRequest{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[9]
+	mi := &file_cambio_v1_audit_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +795,7 @@ func (x *GetExchangeRequest) String() string {
 func (*GetExchangeRequest) ProtoMessage() {}
 
 func (x *GetExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[9]
+	mi := &file_cambio_v1_audit_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +808,7 @@ func (x *GetExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExchangeRequest.ProtoReflect.Descriptor instead.
 func (*GetExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{9}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetExchangeRequest) GetExchange() string {
@@ -710,7 +831,7 @@ type GetExchangeResponse struct {
 
 func (x *GetExchangeResponse) Reset() {
 	*x = GetExchangeResponse{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[10]
+	mi := &file_cambio_v1_audit_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +843,7 @@ func (x *GetExchangeResponse) String() string {
 func (*GetExchangeResponse) ProtoMessage() {}
 
 func (x *GetExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[10]
+	mi := &file_cambio_v1_audit_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +856,7 @@ func (x *GetExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExchangeResponse.ProtoReflect.Descriptor instead.
 func (*GetExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{10}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetExchangeResponse) GetExchange() *Exchange {
@@ -852,7 +973,7 @@ type Exchange struct {
 
 func (x *Exchange) Reset() {
 	*x = Exchange{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[11]
+	mi := &file_cambio_v1_audit_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +985,7 @@ func (x *Exchange) String() string {
 func (*Exchange) ProtoMessage() {}
 
 func (x *Exchange) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[11]
+	mi := &file_cambio_v1_audit_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +998,7 @@ func (x *Exchange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exchange.ProtoReflect.Descriptor instead.
 func (*Exchange) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{11}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Exchange) GetExchange() string {
@@ -1171,7 +1292,7 @@ type ClaimValues struct {
 
 func (x *ClaimValues) Reset() {
 	*x = ClaimValues{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[12]
+	mi := &file_cambio_v1_audit_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1304,7 @@ func (x *ClaimValues) String() string {
 func (*ClaimValues) ProtoMessage() {}
 
 func (x *ClaimValues) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[12]
+	mi := &file_cambio_v1_audit_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1317,7 @@ func (x *ClaimValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimValues.ProtoReflect.Descriptor instead.
 func (*ClaimValues) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{12}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ClaimValues) GetValues() []string {
@@ -1224,7 +1345,7 @@ type StepDurations struct {
 
 func (x *StepDurations) Reset() {
 	*x = StepDurations{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[13]
+	mi := &file_cambio_v1_audit_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1357,7 @@ func (x *StepDurations) String() string {
 func (*StepDurations) ProtoMessage() {}
 
 func (x *StepDurations) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[13]
+	mi := &file_cambio_v1_audit_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1370,7 @@ func (x *StepDurations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepDurations.ProtoReflect.Descriptor instead.
 func (*StepDurations) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{13}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StepDurations) GetVerify() *durationpb.Duration {
@@ -1280,7 +1401,7 @@ func (x *StepDurations) GetVend() *durationpb.Duration {
 	return nil
 }
 
-// Event is one entry of the ledger about an exchange.
+// Event is one entry of the ledger, about an exchange or beside them.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event's own id: a UUID of version 7.
@@ -1298,7 +1419,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_cambio_v1_audit_proto_msgTypes[14]
+	mi := &file_cambio_v1_audit_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1431,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_cambio_v1_audit_proto_msgTypes[14]
+	mi := &file_cambio_v1_audit_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1444,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{14}
+	return file_cambio_v1_audit_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Event) GetEvent() string {
@@ -1358,7 +1479,15 @@ var File_cambio_v1_audit_proto protoreflect.FileDescriptor
 
 const file_cambio_v1_audit_proto_rawDesc = "" +
 	"\n" +
-	"\x15cambio/v1/audit.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"D\n" +
+	"\x15cambio/v1/audit.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n" +
+	"\x11ListEventsRequest\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"f\n" +
+	"\x12ListEventsResponse\x12(\n" +
+	"\x06events\x18\x01 \x03(\v2\x10.cambio.v1.EventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"D\n" +
 	"\x14TailExchangesRequest\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\tR\x06filter\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\tR\x05after\"H\n" +
@@ -1476,13 +1605,16 @@ const file_cambio_v1_audit_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12+\n" +
-	"\x06record\x18\x04 \x01(\v2\x13.cambio.v1.ExchangeR\x06record2\xe0\x04\n" +
+	"\x06record\x18\x04 \x01(\v2\x13.cambio.v1.ExchangeR\x06record2\xbf\x05\n" +
 	"\fAuditService\x12i\n" +
 	"\rListExchanges\x12\x1f.cambio.v1.ListExchangesRequest\x1a .cambio.v1.ListExchangesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/exchanges\x12n\n" +
 	"\vGetExchange\x12\x1d.cambio.v1.GetExchangeRequest\x1a\x1e.cambio.v1.GetExchangeResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/exchanges/{exchange}\x12p\n" +
 	"\rTailExchanges\x12\x1f.cambio.v1.TailExchangesRequest\x1a .cambio.v1.TailExchangesResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/exchanges:tail0\x01\x12\x82\x01\n" +
 	"\x12SummarizeExchanges\x12$.cambio.v1.SummarizeExchangesRequest\x1a%.cambio.v1.SummarizeExchangesResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/exchanges:summarize\x12~\n" +
-	"\x0eFindCredential\x12 .cambio.v1.FindCredentialRequest\x1a!.cambio.v1.FindCredentialResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/exchanges:findCredentialB7Z5github.com/cambio-sts/cambio/proto/cambio/v1;cambiov1b\x06proto3"
+	"\x0eFindCredential\x12 .cambio.v1.FindCredentialRequest\x1a!.cambio.v1.FindCredentialResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/exchanges:findCredential\x12]\n" +
+	"\n" +
+	"ListEvents\x12\x1c.cambio.v1.ListEventsRequest\x1a\x1d.cambio.v1.ListEventsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/eventsB7Z5github.com/cambio-sts/cambio/proto/cambio/v1;cambiov1b\x06proto3"
 
 var (
 	file_cambio_v1_audit_proto_rawDescOnce sync.Once
@@ -1496,68 +1628,73 @@ func file_cambio_v1_audit_proto_rawDescGZIP() []byte {
 	return file_cambio_v1_audit_proto_rawDescData
 }
 
-var file_cambio_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_cambio_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_cambio_v1_audit_proto_goTypes = []any{
-	(*TailExchangesRequest)(nil),       // 0: cambio.v1.TailExchangesRequest
-	(*TailExchangesResponse)(nil),      // 1: cambio.v1.TailExchangesResponse
-	(*SummarizeExchangesRequest)(nil),  // 2: cambio.v1.SummarizeExchangesRequest
-	(*SummarizeExchangesResponse)(nil), // 3: cambio.v1.SummarizeExchangesResponse
-	(*ExchangeCount)(nil),              // 4: cambio.v1.ExchangeCount
-	(*FindCredentialRequest)(nil),      // 5: cambio.v1.FindCredentialRequest
-	(*FindCredentialResponse)(nil),     // 6: cambio.v1.FindCredentialResponse
-	(*ListExchangesRequest)(nil),       // 7: cambio.v1.ListExchangesRequest
-	(*ListExchangesResponse)(nil),      // 8: cambio.v1.ListExchangesResponse
-	(*GetExchangeRequest)(nil),         // 9: cambio.v1.GetExchangeRequest
-	(*GetExchangeResponse)(nil),        // 10: cambio.v1.GetExchangeResponse
-	(*Exchange)(nil),                   // 11: cambio.v1.Exchange
-	(*ClaimValues)(nil),                // 12: cambio.v1.ClaimValues
-	(*StepDurations)(nil),              // 13: cambio.v1.StepDurations
-	(*Event)(nil),                      // 14: cambio.v1.Event
-	nil,                                // 15: cambio.v1.Exchange.ClaimsEntry
-	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 17: google.protobuf.Duration
+	(*ListEventsRequest)(nil),          // 0: cambio.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),         // 1: cambio.v1.ListEventsResponse
+	(*TailExchangesRequest)(nil),       // 2: cambio.v1.TailExchangesRequest
+	(*TailExchangesResponse)(nil),      // 3: cambio.v1.TailExchangesResponse
+	(*SummarizeExchangesRequest)(nil),  // 4: cambio.v1.SummarizeExchangesRequest
+	(*SummarizeExchangesResponse)(nil), // 5: cambio.v1.SummarizeExchangesResponse
+	(*ExchangeCount)(nil),              // 6: cambio.v1.ExchangeCount
+	(*FindCredentialRequest)(nil),      // 7: cambio.v1.FindCredentialRequest
+	(*FindCredentialResponse)(nil),     // 8: cambio.v1.FindCredentialResponse
+	(*ListExchangesRequest)(nil),       // 9: cambio.v1.ListExchangesRequest
+	(*ListExchangesResponse)(nil),      // 10: cambio.v1.ListExchangesResponse
+	(*GetExchangeRequest)(nil),         // 11: cambio.v1.GetExchangeRequest
+	(*GetExchangeResponse)(nil),        // 12: cambio.v1.GetExchangeResponse
+	(*Exchange)(nil),                   // 13: cambio.v1.Exchange
+	(*ClaimValues)(nil),                // 14: cambio.v1.ClaimValues
+	(*StepDurations)(nil),              // 15: cambio.v1.StepDurations
+	(*Event)(nil),                      // 16: cambio.v1.Event
+	nil,                                // 17: cambio.v1.Exchange.ClaimsEntry
+	(*timestamppb.Timestamp)(nil),      // 18: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 19: google.protobuf.Duration
 }
 var file_cambio_v1_audit_proto_depIdxs = []int32{
-	11, // 0: cambio.v1.TailExchangesResponse.exchange:type_name -> cambio.v1.Exchange
-	16, // 1: cambio.v1.SummarizeExchangesRequest.start_time:type_name -> google.protobuf.Timestamp
-	16, // 2: cambio.v1.SummarizeExchangesRequest.end_time:type_name -> google.protobuf.Timestamp
-	4,  // 3: cambio.v1.SummarizeExchangesResponse.rows:type_name -> cambio.v1.ExchangeCount
-	16, // 4: cambio.v1.SummarizeExchangesResponse.start_time:type_name -> google.protobuf.Timestamp
-	16, // 5: cambio.v1.SummarizeExchangesResponse.end_time:type_name -> google.protobuf.Timestamp
-	16, // 6: cambio.v1.ExchangeCount.hour:type_name -> google.protobuf.Timestamp
-	11, // 7: cambio.v1.FindCredentialResponse.exchanges:type_name -> cambio.v1.Exchange
-	11, // 8: cambio.v1.ListExchangesResponse.exchanges:type_name -> cambio.v1.Exchange
-	11, // 9: cambio.v1.GetExchangeResponse.exchange:type_name -> cambio.v1.Exchange
-	14, // 10: cambio.v1.GetExchangeResponse.events:type_name -> cambio.v1.Event
-	16, // 11: cambio.v1.Exchange.time:type_name -> google.protobuf.Timestamp
-	17, // 12: cambio.v1.Exchange.asked_lifetime:type_name -> google.protobuf.Duration
-	17, // 13: cambio.v1.Exchange.lifetime:type_name -> google.protobuf.Duration
-	16, // 14: cambio.v1.Exchange.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 15: cambio.v1.Exchange.excess:type_name -> google.protobuf.Duration
-	15, // 16: cambio.v1.Exchange.claims:type_name -> cambio.v1.Exchange.ClaimsEntry
-	13, // 17: cambio.v1.Exchange.durations:type_name -> cambio.v1.StepDurations
-	17, // 18: cambio.v1.StepDurations.verify:type_name -> google.protobuf.Duration
-	17, // 19: cambio.v1.StepDurations.decide:type_name -> google.protobuf.Duration
-	17, // 20: cambio.v1.StepDurations.intend:type_name -> google.protobuf.Duration
-	17, // 21: cambio.v1.StepDurations.vend:type_name -> google.protobuf.Duration
-	16, // 22: cambio.v1.Event.time:type_name -> google.protobuf.Timestamp
-	11, // 23: cambio.v1.Event.record:type_name -> cambio.v1.Exchange
-	12, // 24: cambio.v1.Exchange.ClaimsEntry.value:type_name -> cambio.v1.ClaimValues
-	7,  // 25: cambio.v1.AuditService.ListExchanges:input_type -> cambio.v1.ListExchangesRequest
-	9,  // 26: cambio.v1.AuditService.GetExchange:input_type -> cambio.v1.GetExchangeRequest
-	0,  // 27: cambio.v1.AuditService.TailExchanges:input_type -> cambio.v1.TailExchangesRequest
-	2,  // 28: cambio.v1.AuditService.SummarizeExchanges:input_type -> cambio.v1.SummarizeExchangesRequest
-	5,  // 29: cambio.v1.AuditService.FindCredential:input_type -> cambio.v1.FindCredentialRequest
-	8,  // 30: cambio.v1.AuditService.ListExchanges:output_type -> cambio.v1.ListExchangesResponse
-	10, // 31: cambio.v1.AuditService.GetExchange:output_type -> cambio.v1.GetExchangeResponse
-	1,  // 32: cambio.v1.AuditService.TailExchanges:output_type -> cambio.v1.TailExchangesResponse
-	3,  // 33: cambio.v1.AuditService.SummarizeExchanges:output_type -> cambio.v1.SummarizeExchangesResponse
-	6,  // 34: cambio.v1.AuditService.FindCredential:output_type -> cambio.v1.FindCredentialResponse
-	30, // [30:35] is the sub-list for method output_type
-	25, // [25:30] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	16, // 0: cambio.v1.ListEventsResponse.events:type_name -> cambio.v1.Event
+	13, // 1: cambio.v1.TailExchangesResponse.exchange:type_name -> cambio.v1.Exchange
+	18, // 2: cambio.v1.SummarizeExchangesRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 3: cambio.v1.SummarizeExchangesRequest.end_time:type_name -> google.protobuf.Timestamp
+	6,  // 4: cambio.v1.SummarizeExchangesResponse.rows:type_name -> cambio.v1.ExchangeCount
+	18, // 5: cambio.v1.SummarizeExchangesResponse.start_time:type_name -> google.protobuf.Timestamp
+	18, // 6: cambio.v1.SummarizeExchangesResponse.end_time:type_name -> google.protobuf.Timestamp
+	18, // 7: cambio.v1.ExchangeCount.hour:type_name -> google.protobuf.Timestamp
+	13, // 8: cambio.v1.FindCredentialResponse.exchanges:type_name -> cambio.v1.Exchange
+	13, // 9: cambio.v1.ListExchangesResponse.exchanges:type_name -> cambio.v1.Exchange
+	13, // 10: cambio.v1.GetExchangeResponse.exchange:type_name -> cambio.v1.Exchange
+	16, // 11: cambio.v1.GetExchangeResponse.events:type_name -> cambio.v1.Event
+	18, // 12: cambio.v1.Exchange.time:type_name -> google.protobuf.Timestamp
+	19, // 13: cambio.v1.Exchange.asked_lifetime:type_name -> google.protobuf.Duration
+	19, // 14: cambio.v1.Exchange.lifetime:type_name -> google.protobuf.Duration
+	18, // 15: cambio.v1.Exchange.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 16: cambio.v1.Exchange.excess:type_name -> google.protobuf.Duration
+	17, // 17: cambio.v1.Exchange.claims:type_name -> cambio.v1.Exchange.ClaimsEntry
+	15, // 18: cambio.v1.Exchange.durations:type_name -> cambio.v1.StepDurations
+	19, // 19: cambio.v1.StepDurations.verify:type_name -> google.protobuf.Duration
+	19, // 20: cambio.v1.StepDurations.decide:type_name -> google.protobuf.Duration
+	19, // 21: cambio.v1.StepDurations.intend:type_name -> google.protobuf.Duration
+	19, // 22: cambio.v1.StepDurations.vend:type_name -> google.protobuf.Duration
+	18, // 23: cambio.v1.Event.time:type_name -> google.protobuf.Timestamp
+	13, // 24: cambio.v1.Event.record:type_name -> cambio.v1.Exchange
+	14, // 25: cambio.v1.Exchange.ClaimsEntry.value:type_name -> cambio.v1.ClaimValues
+	9,  // 26: cambio.v1.AuditService.ListExchanges:input_type -> cambio.v1.ListExchangesRequest
+	11, // 27: cambio.v1.AuditService.GetExchange:input_type -> cambio.v1.GetExchangeRequest
+	2,  // 28: cambio.v1.AuditService.TailExchanges:input_type -> cambio.v1.TailExchangesRequest
+	4,  // 29: cambio.v1.AuditService.SummarizeExchanges:input_type -> cambio.v1.SummarizeExchangesRequest
+	7,  // 30: cambio.v1.AuditService.FindCredential:input_type -> cambio.v1.FindCredentialRequest
+	0,  // 31: cambio.v1.AuditService.ListEvents:input_type -> cambio.v1.ListEventsRequest
+	10, // 32: cambio.v1.AuditService.ListExchanges:output_type -> cambio.v1.ListExchangesResponse
+	12, // 33: cambio.v1.AuditService.GetExchange:output_type -> cambio.v1.GetExchangeResponse
+	3,  // 34: cambio.v1.AuditService.TailExchanges:output_type -> cambio.v1.TailExchangesResponse
+	5,  // 35: cambio.v1.AuditService.SummarizeExchanges:output_type -> cambio.v1.SummarizeExchangesResponse
+	8,  // 36: cambio.v1.AuditService.FindCredential:output_type -> cambio.v1.FindCredentialResponse
+	1,  // 37: cambio.v1.AuditService.ListEvents:output_type -> cambio.v1.ListEventsResponse
+	32, // [32:38] is the sub-list for method output_type
+	26, // [26:32] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_cambio_v1_audit_proto_init() }
@@ -1571,7 +1708,7 @@ func file_cambio_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cambio_v1_audit_proto_rawDesc), len(file_cambio_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

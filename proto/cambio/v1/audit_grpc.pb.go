@@ -24,6 +24,7 @@ const (
 	AuditService_TailExchanges_FullMethodName      = "/cambio.v1.AuditService/TailExchanges"
 	AuditService_SummarizeExchanges_FullMethodName = "/cambio.v1.AuditService/SummarizeExchanges"
 	AuditService_FindCredential_FullMethodName     = "/cambio.v1.AuditService/FindCredential"
+	AuditService_ListEvents_FullMethodName         = "/cambio.v1.AuditService/ListEvents"
 )
 
 // AuditServiceClient is the client API for AuditService service.
@@ -62,6 +63,10 @@ type AuditServiceClient interface {
 	// The ledger has only a keyed hash of it, which the server alone can make; the
 	// credential itself is neither kept nor logged.
 	FindCredential(ctx context.Context, in *FindCredentialRequest, opts ...grpc.CallOption) (*FindCredentialResponse, error)
+	// ListEvents pages through what is in the ledger beside exchanges, newest first:
+	// what operators and auditors did, and what the service did with policy and keys.
+	// Those of an exchange are in GetExchange.
+	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
 
 type auditServiceClient struct {
@@ -131,6 +136,16 @@ func (c *auditServiceClient) FindCredential(ctx context.Context, in *FindCredent
 	return out, nil
 }
 
+func (c *auditServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, AuditService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuditServiceServer is the server API for AuditService service.
 // All implementations must embed UnimplementedAuditServiceServer
 // for forward compatibility.
@@ -167,6 +182,10 @@ type AuditServiceServer interface {
 	// The ledger has only a keyed hash of it, which the server alone can make; the
 	// credential itself is neither kept nor logged.
 	FindCredential(context.Context, *FindCredentialRequest) (*FindCredentialResponse, error)
+	// ListEvents pages through what is in the ledger beside exchanges, newest first:
+	// what operators and auditors did, and what the service did with policy and keys.
+	// Those of an exchange are in GetExchange.
+	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedAuditServiceServer()
 }
 
@@ -191,6 +210,9 @@ func (UnimplementedAuditServiceServer) SummarizeExchanges(context.Context, *Summ
 }
 func (UnimplementedAuditServiceServer) FindCredential(context.Context, *FindCredentialRequest) (*FindCredentialResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindCredential not implemented")
+}
+func (UnimplementedAuditServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
 }
 func (UnimplementedAuditServiceServer) mustEmbedUnimplementedAuditServiceServer() {}
 func (UnimplementedAuditServiceServer) testEmbeddedByValue()                      {}
@@ -296,6 +318,24 @@ func _AuditService_FindCredential_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuditService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServiceServer).ListEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuditService_ListEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServiceServer).ListEvents(ctx, req.(*ListEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AuditService_ServiceDesc is the grpc.ServiceDesc for AuditService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -318,6 +358,10 @@ var AuditService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "FindCredential",
 			Handler:    _AuditService_FindCredential_Handler,
+		},
+		{
+			MethodName: "ListEvents",
+			Handler:    _AuditService_ListEvents_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
