@@ -34,8 +34,8 @@ type signer struct {
 	sign   jose.Signer
 }
 
-func newSigner() (*signer, error) {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+func newSigner(bits int) (*signer, error) {
+	private, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Options struct {
 	Deployments []string
 	// Blocked are users to whom conditional access says no.
 	Blocked []string
+	// KeyBits is the size of the directory's RS256 key; zero: 2048. Less is for tests
+	// that issue many thousand tokens.
+	KeyBits int
 }
 
 // App is an application registration.
@@ -74,9 +77,12 @@ func New(o Options) (*Sandbox, error) {
 	if o.Resources == nil {
 		o.Resources = DefaultResources
 	}
+	if o.KeyBits == 0 {
+		o.KeyBits = 2048
+	}
 	s := &Sandbox{
 		options: o, apps: map[string]App{}, assertions: sandbox.NewAssertions(o.World), mux: http.NewServeMux(),
-		signer: sync.OnceValues(newSigner),
+		signer: sync.OnceValues(func() (*signer, error) { return newSigner(o.KeyBits) }),
 	}
 	for _, a := range o.Apps {
 		if len(a.Credentials) > MaxCredentials {
