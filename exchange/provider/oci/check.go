@@ -30,5 +30,5 @@ func (d *driver) Check(ctx context.Context) error {
 			return nil
 		}
 	}
-	return answer.refusal(nil)
+	return answer.refusal(d.now(), nil)
 }

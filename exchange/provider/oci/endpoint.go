@@ -53,6 +53,7 @@ type endpoint struct {
 	client common.BaseClient
 	http   *http.Client
 	auth   authentication
+	now    func() time.Time
 }
 
 // authentication puts a proof of who we are on a request, by a signer of the SDK.
@@ -62,7 +63,7 @@ type authentication interface {
 
 func newEndpoint(s *Settings, host string, d provider.Deps) (*endpoint, error) {
 	silence()
-	e := &endpoint{client: common.DefaultBaseClientWithSigner(noSigner{}), http: d.HTTP, auth: &principal{kind: s.Signed}}
+	e := &endpoint{client: common.DefaultBaseClientWithSigner(noSigner{}), http: d.HTTP, auth: &principal{kind: s.Signed}, now: d.Now}
 	e.client.Host, e.client.BasePath, e.client.UserAgent = s.Domain, "oauth2/v1", "cambio"
 	if s.Signed == "" {
 		if d.Secret == nil {
@@ -83,7 +84,7 @@ func (e *endpoint) post(ctx context.Context, form url.Values, hidden ...exchange
 		return "", err
 	}
 	if answer.status != http.StatusOK {
-		return "", answer.refusal(hidden)
+		return "", answer.refusal(e.now(), hidden)
 	}
 	if !answer.json() {
 		return "", unusable(errors.New("it is no JSON"))

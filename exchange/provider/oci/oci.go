@@ -163,39 +163,23 @@ func (d *driver) assert(ctx context.Context, g *exchange.Grant, life time.Durati
 	if len(names) == 0 {
 		names = []string{"subject"}
 	}
-	values := make([]string, len(names))
-	for i, name := range names {
-		var err error
-		if values[i], err = attribute(&g.Subject, name); err != nil {
-			return exchange.Secret{}, err
-		}
+	values, err := provider.SubjectValues(names, &g.Subject)
+	if err != nil {
+		return exchange.Secret{}, err
 	}
 	claims := make(map[string]any, len(d.settings.Claims))
 	for claim, name := range d.settings.Claims {
-		v, err := attribute(&g.Subject, name)
+		v, err := provider.SubjectValues([]string{name}, &g.Subject)
 		if err != nil {
 			return exchange.Secret{}, err
 		}
-		claims[claim] = v
+		claims[claim] = v[0] // the domain compares single texts
 	}
 	issued := d.now().Truncate(time.Second)
 	return d.asserter.Assert(ctx, exchange.Assertion{
 		Tenant: g.Target.Tenant, Target: g.Target.Name, Values: values, Audience: d.settings.audience(), Endpoint: d.host,
 		Issued: issued, Expires: issued.Add(life), Claims: claims,
 	})
-}
-
-// attribute is the one value of an attribute: the domain compares single texts.
-func attribute(s *exchange.Subject, name string) (string, error) {
-	if name == "subject" {
-		return s.Name, nil
-	}
-	values := s.Attributes[name]
-	if len(values) != 1 || values[0] == "" {
-		return "", exchange.Fault(exchange.KindInvalidSubject, "this target needs a token that says one "+name+" of you",
-			fmt.Errorf("the subject has %d values of %q", len(values), name))
-	}
-	return values[0], nil
 }
 
 // publicKey is the caller's key. The door has looked at it already, in general.

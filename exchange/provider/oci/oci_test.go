@@ -154,7 +154,7 @@ func TestWhatIsVended(t *testing.T) {
 	if claims["sub"] != "default:suite:llm" || claims["ext"].(map[string]any)["ext_who"] != "k8s:prod:llm:gateway" || claims["jti"] != c.Handle {
 		t.Errorf("issued for %v, with %v, id %v", claims["sub"], claims["ext"], claims["jti"])
 	}
-	if _, err := d.vend(t, func(g *exchange.Grant) { g.Subject.Attributes = nil }); exchange.KindOf(err) != exchange.KindInvalidSubject {
+	if _, err := d.vend(t, func(g *exchange.Grant) { g.Subject.Attributes = nil }); exchange.KindOf(err) != exchange.KindMisconfigured {
 		t.Errorf("without the attribute: %v", err)
 	}
 }

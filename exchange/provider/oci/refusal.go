@@ -4,23 +4,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/provider"
 )
 
 // refusal is what the identity domain meant by an answer that is no token. The
 // caller is told which setting is the operator's to look at; what the domain said
 // is for the log, without what we sent.
-func (a *answer) refusal(hidden []exchange.Secret) error {
+func (a *answer) refusal(now time.Time, hidden []exchange.Secret) error {
 	said := a.said()
 	cause := fmt.Errorf("the identity domain answered %d %s", a.status, clean(said.Error+": "+said.Description, hidden))
 	fault := func(kind exchange.Kind, advice string) error {
 		e := exchange.Fault(kind, advice, cause)
 		if kind == exchange.KindThrottled || kind == exchange.KindUnavailable {
-			e.RetryAfter = a.retryAfter()
+			e.RetryAfter = provider.RetryAfter(a.header, now)
 		}
 		return e
 	}
@@ -61,15 +61,6 @@ func (a *answer) said() said {
 	var s said
 	_ = json.Unmarshal(a.body, &s) // what is no JSON says nothing
 	return s
-}
-
-// retryAfter is in seconds, as RFC 9110 §10.2.3 allows; a date is as if unsaid.
-func (a *answer) retryAfter() time.Duration {
-	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
-	if err != nil || seconds < 0 || seconds > 3600 {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
 }
 
 // clean makes a text from outside fit for a log.

@@ -100,7 +100,6 @@ var (
 	regionForm  = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+$`)
 	tenancyForm = regexp.MustCompile(`^ocid1\.tenancy\.[a-z0-9-]+\.[a-z0-9-]*\.[a-z0-9]+$`)
 	claimForm   = regexp.MustCompile(`^ext_[A-Za-z0-9_]{1,60}$`)
-	nameForm    = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
 )
 
 // Validate returns every fault.
@@ -128,16 +127,12 @@ func (s *Settings) Validate() []error {
 	if s.Audience != "" && !printable(s.Audience, 1024) {
 		fault("audience: up to 1024 printable characters without space")
 	}
-	for i, name := range s.Subject {
-		if !nameForm.MatchString(name) {
-			fault("subject[%d]: %q is neither subject nor an attribute's name", i, name)
-		}
-	}
+	faults = append(faults, provider.CheckSubjectNames(s.Subject)...)
 	if len(s.Claims) > 3 {
 		fault("claims: the domain takes 3 at most, and here are %d", len(s.Claims))
 	}
 	for claim, name := range s.Claims {
-		if !claimForm.MatchString(claim) || !nameForm.MatchString(name) {
+		if !claimForm.MatchString(claim) || len(provider.CheckSubjectNames([]string{name})) > 0 {
 			fault("claims.%s: %q: a claim begins with ext_, and its value is subject or an attribute's name", claim, name)
 		}
 	}
