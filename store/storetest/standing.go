@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -80,6 +81,30 @@ func testStanding(t *testing.T, w *world) {
 	revoke(root)
 	if s := stand(child); !s.Orphaned {
 		t.Errorf("%+v", s)
+	}
+
+	// A random forest, in which random trees are cut: whatever stands below a cut, and
+	// nothing else, is orphaned.
+	forest, revoked := make([]*exchange.Lease, 24), map[exchange.ID]bool{}
+	for i := range forest {
+		var lineage []exchange.ID
+		if i > 0 && roll(4) > 0 {
+			parent := forest[roll(i)]
+			lineage = append(append(lineage, parent.Lineage...), parent.ID)
+		}
+		forest[i] = lend("default", lineage...)
+	}
+	for range 5 {
+		if l := forest[roll(len(forest))]; !revoked[l.ID] {
+			revoke(l)
+			revoked[l.ID] = true
+		}
+	}
+	for _, l := range forest {
+		below := slices.ContainsFunc(l.Lineage, func(id exchange.ID) bool { return revoked[id] })
+		if s := stand(l); s.Orphaned != below || (s.State == exchange.LeaseRevoked) != revoked[l.ID] {
+			t.Errorf("revoked %t, below what is revoked %t: %+v", revoked[l.ID], below, s)
+		}
 	}
 }
 
