@@ -52,12 +52,15 @@ func complete(ctx context.Context, tx pgx.Tx) (n uint64, err error) {
 	return strconv.ParseUint(text, 10, 64)
 }
 
+// A column that is shown as text has its name: to order by the number and not by
+// its digits, statements name the table too.
+
 // upTo is where a walk of scannedAtOnce rows from one transaction on ends, at
 // limit at the latest. One transaction is never cut.
 func upTo(ctx context.Context, tx pgx.Tx, from, limit uint64) (end uint64, more bool, err error) {
 	var text string
-	err = tx.QueryRow(ctx, `select tx::text from cambio.events where tx >= $1::text::xid8 and tx < $2::text::xid8
-		order by tx offset $3 limit 1`, pgx.QueryExecModeCacheDescribe, xid(from), xid(limit), scannedAtOnce).Scan(&text)
+	err = tx.QueryRow(ctx, `select e.tx::text from cambio.events e where e.tx >= $1::text::xid8 and e.tx < $2::text::xid8
+		order by e.tx offset $3 limit 1`, pgx.QueryExecModeCacheDescribe, xid(from), xid(limit), scannedAtOnce).Scan(&text)
 	if err == pgx.ErrNoRows {
 		return limit, false, nil
 	}
@@ -112,9 +115,9 @@ func (s *Store) Tail(ctx context.Context, q ledger.TailQuery) (page []ledger.Exc
 			return err
 		}
 		begin := r.value(xid(from.tx)) + "::text::xid8"
-		statement := "select id, exchange, tenant, type, at, record, tx::text from cambio.events where tenant = $1 and type between 2 and 5" +
+		statement := "select id, exchange, tenant, type, at, record, tx::text from cambio.events e where tenant = $1 and type between 2 and 5" +
 			" and tx >= " + begin + " and tx < " + r.value(xid(end)) + "::text::xid8 and (tx > " + begin + " or exchange > " + r.value([16]byte(from.exchange)) + ")" +
-			condition + " order by tx, exchange limit " + strconv.Itoa(q.Limit)
+			condition + " order by e.tx, exchange limit " + strconv.Itoa(q.Limit)
 		found, err := tx.Query(ctx, statement, append([]any{pgx.QueryExecModeCacheDescribe}, r.arguments...)...)
 		if err != nil {
 			return err
