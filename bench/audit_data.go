@@ -33,10 +33,11 @@ type audited struct {
 	past     history
 }
 
-// filled is what stands beside a ledger that is complete.
+// filled is what stands beside a ledger that has all its rows.
 type filled struct {
 	history
 	Database string `json:"database"`
+	Counted  bool   `json:"counted"` // its counts are there, too
 }
 
 // aboutEvents finds the statements of the schema that the audit depends on.
@@ -112,22 +113,37 @@ func openAudited(ctx context.Context, n int) (a *audited, err error) {
 	}); err != nil {
 		return nil, err
 	}
+	write := func() error {
+		if dir == "" {
+			return nil
+		}
+		text, err := json.Marshal(found)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(mark, text, 0o600)
+	}
 	if found.Database != "" {
 		say("found %d exchanges in %s", n, dir)
-		return a, nil
+	} else {
+		if err = a.fill(ctx); err != nil {
+			return a, err
+		}
+		found = filled{history: a.past, Database: a.database.Name}
+		if err = write(); err != nil {
+			return a, err
+		}
 	}
-	if err = a.fill(ctx); err != nil || dir == "" {
-		return a, err
+	if !found.Counted {
+		if err = a.count(ctx); err != nil {
+			return a, err
+		}
+		found.Counted = true
 	}
-	text, err := json.Marshal(filled{a.past, a.database.Name})
-	if err == nil {
-		err = os.WriteFile(mark, text, 0o600)
-	}
-	say("kept in %s", dir)
-	return a, err
+	return a, write()
 }
 
-// fill makes the schema, the rows and the counts.
+// fill makes the schema and the rows.
 func (a *audited) fill(ctx context.Context) error {
 	if err := postgres.Migrate(ctx, a.database.OwnerDSN(), postgres.MigrateOptions{ServiceRole: pgtest.ServiceRole}); err != nil {
 		return err
@@ -137,14 +153,20 @@ func (a *audited) fill(ctx context.Context) error {
 		return err
 	}
 	say("%d exchanges in %s", a.past.N, time.Since(began).Round(time.Second))
+	return nil
+}
+
+// count makes the counts, as the server would have meanwhile; what was broken off
+// goes on.
+func (a *audited) count(ctx context.Context) error {
 	s, err := postgres.Open(ctx, a.database.ServiceDSN(), postgres.Options{StatementTimeout: 5 * time.Minute})
 	if err != nil {
 		return err
 	}
-	began = time.Now()
-	for more, round := true, 0; more && err == nil; round++ {
-		if more, err = s.Roll(ctx); round%20 == 19 {
-			say("rolled up %d", (round+1)*auditChunk)
+	began := time.Now()
+	for more, round := true, 1; more && err == nil; round++ {
+		if more, err = s.Roll(ctx); round%20 == 0 {
+			say("rolled up %d", round*auditChunk)
 		}
 	}
 	if err = errors.Join(err, s.Close()); err != nil {
