@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/lease"
 )
@@ -309,4 +311,39 @@ func TestS26RevokeAndRenewAtOnce(t *testing.T) {
 			t.Fatalf("in the end it is %+v", l.Lease)
 		}
 	}
+}
+
+// TestS26NoRenewalPassesACap, whatever the caps are: its latest moment, the fresh
+// token, today's limit counted from the first issue; and what is refused changes
+// nothing.
+func TestS26NoRenewalPassesACap(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		minutes := func(name string, least, most int) time.Duration {
+			return time.Duration(rapid.IntRange(least, most).Draw(rt, name)) * time.Minute
+		}
+		age, left, latest := minutes("age", 0, 120), minutes("left", -10, 120), minutes("latest", -10, 240)
+		token, limit, asked := minutes("token", -10, 240), minutes("limit", 1, 240), minutes("asked", 0, 300)
+		r := newRenewals(t, func(l *lease.Outstanding) {
+			l.Issued, l.Expires, l.Latest = monday.Add(-age), monday.Add(left), monday.Add(latest)
+		})
+		r.rules.limit = limit
+		given, err := r.ask(func(x *lease.Extension) { x.Lifetime, x.Subject.Expires = asked, monday.Add(token) })
+		until := r.expiry()
+		if err != nil {
+			if !until.Equal(monday.Add(left)) || len(r.asked)+len(r.events) != 0 {
+				rt.Fatalf("refused (%v), and it lives until %v", err, until)
+			}
+			return
+		}
+		for name, limit := range map[string]time.Time{
+			"its latest": monday.Add(latest), "the token": monday.Add(token), "the rule": monday.Add(limit - age),
+		} {
+			if until.After(limit) {
+				rt.Fatalf("it lives until %v, past %s: %v", until, name, limit)
+			}
+		}
+		if !until.Equal(given.Expires) || !until.After(monday.Add(left)) || left <= 0 {
+			rt.Fatalf("it lives until %v, of %v", until, left)
+		}
+	})
 }
