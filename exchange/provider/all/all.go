@@ -5,6 +5,8 @@ import (
 	"github.com/cambio-sts/cambio/exchange/provider"
 	"github.com/cambio-sts/cambio/exchange/provider/anthropic"
 	"github.com/cambio-sts/cambio/exchange/provider/aws"
+	"github.com/cambio-sts/cambio/exchange/provider/azure"
+	"github.com/cambio-sts/cambio/exchange/provider/gcp"
 	"github.com/cambio-sts/cambio/exchange/provider/ibm"
 	"github.com/cambio-sts/cambio/exchange/provider/mcp"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
@@ -16,6 +18,8 @@ func Registry() *provider.Registry {
 	return provider.NewRegistry(
 		anthropic.Kind(),
 		aws.Kind(),
+		azure.Kind(),
+		gcp.Kind(),
 		ibm.Kind(),
 		mcp.Kind(),
 		oci.Kind(),

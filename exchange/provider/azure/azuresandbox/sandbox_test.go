@@ -218,19 +218,21 @@ func TestEntraRefuses(t *testing.T) {
 		bend   func(map[string]any)
 		code   int
 	}{
-		"another grant":     {func(f url.Values) { f.Set("grant_type", "password") }, nil, 70003},
-		"no application":    {func(f url.Values) { f.Set("client_id", tenant) }, nil, 700016},
-		"no assertion":      {func(f url.Values) { f.Del("client_assertion") }, nil, 7000218},
-		"no JWT":            {func(f url.Values) { f.Set("client_assertion", "x") }, nil, 50027},
-		"another signature": {func(f url.Values) { f.Set("client_assertion", f.Get("client_assertion")[:len(f.Get("client_assertion"))-8]+"AAAAAAAA") }, nil, 700027},
-		"two scopes":        {func(f url.Values) { f.Set("scope", "https://a/.default https://b/.default") }, nil, 1002012},
-		"a narrow scope":    {func(f url.Values) { f.Set("scope", "https://graph.microsoft.com/User.Read") }, nil, 1002012},
-		"no resource":       {func(f url.Values) { f.Set("scope", "https://none.example/.default") }, nil, 500011},
-		"case of subject":   {nil, func(c map[string]any) { c["sub"] = "Default:azure-openai" }, 700213},
-		"audience":          {nil, func(c map[string]any) { c["aud"] = "api://azureadtokenexchange" }, 700212},
-		"issuer":            {nil, func(c map[string]any) { c["iss"] = "https://cambio.example" }, 700211},
-		"expired":           {nil, func(c map[string]any) { c["exp"] = time.Now().Add(-time.Minute).Unix() }, 700024},
-		"two audiences":     {nil, func(c map[string]any) { c["aud"] = []string{azuresandbox.Audience, "x"} }, 50027},
+		"another grant":  {func(f url.Values) { f.Set("grant_type", "password") }, nil, 70003},
+		"no application": {func(f url.Values) { f.Set("client_id", tenant) }, nil, 700016},
+		"no assertion":   {func(f url.Values) { f.Del("client_assertion") }, nil, 7000218},
+		"no JWT":         {func(f url.Values) { f.Set("client_assertion", "x") }, nil, 50027},
+		"another signature": {func(f url.Values) {
+			f.Set("client_assertion", f.Get("client_assertion")[:len(f.Get("client_assertion"))-8]+"AAAAAAAA")
+		}, nil, 700027},
+		"two scopes":      {func(f url.Values) { f.Set("scope", "https://a/.default https://b/.default") }, nil, 1002012},
+		"a narrow scope":  {func(f url.Values) { f.Set("scope", "https://graph.microsoft.com/User.Read") }, nil, 1002012},
+		"no resource":     {func(f url.Values) { f.Set("scope", "https://none.example/.default") }, nil, 500011},
+		"case of subject": {nil, func(c map[string]any) { c["sub"] = "Default:azure-openai" }, 700213},
+		"audience":        {nil, func(c map[string]any) { c["aud"] = "api://azureadtokenexchange" }, 700212},
+		"issuer":          {nil, func(c map[string]any) { c["iss"] = "https://cambio.example" }, 700211},
+		"expired":         {nil, func(c map[string]any) { c["exp"] = time.Now().Add(-time.Minute).Unix() }, 700024},
+		"two audiences":   {nil, func(c map[string]any) { c["aud"] = []string{azuresandbox.Audience, "x"} }, 50027},
 	} {
 		k.issuer.Bend = c.bend
 		form := url.Values{}

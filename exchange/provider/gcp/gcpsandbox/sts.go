@@ -90,6 +90,7 @@ func (s *Sandbox) verify(w http.ResponseWriter, p Provider, token string) (sandb
 	switch {
 	case errors.As(err, &f):
 		deny(w, http.StatusBadRequest, "invalid_grant", map[sandbox.Reason]string{
+			sandbox.ReasonMalformed: "Unable to parse the ID Token.",
 			sandbox.ReasonAlgorithm: "Invalid value for JWT algorithm.",
 			sandbox.ReasonKey:       "Error connecting to the given credential's issuer.",
 			sandbox.ReasonSignature: "Unable to verify the ID Token signature.",
