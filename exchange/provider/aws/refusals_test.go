@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,9 +182,10 @@ func TestCheck(t *testing.T) {
 // TestS39NoTokenComesBack: an STS that repeats the token that it was sent, whole or in
 // part, does not get it into a log.
 func TestS39NoTokenComesBack(t *testing.T) {
-	var sent string
+	var seen atomic.Pointer[string]
 	echo := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sent = r.PostFormValue("WebIdentityToken")
+		sent := r.PostFormValue("WebIdentityToken")
+		seen.Store(&sent)
 		w.Header().Set("Content-Type", "text/xml")
 		w.WriteHeader(http.StatusBadRequest)
 		_ = xml.NewEncoder(w).Encode(struct {
@@ -201,7 +203,7 @@ func TestS39NoTokenComesBack(t *testing.T) {
 	if exchange.KindOf(err) != exchange.KindMisconfigured || !strings.Contains(err.Error(), "REDACTED") {
 		t.Errorf("%v", err)
 	}
-	payload := strings.Split(sent, ".")[1]
+	payload := strings.Split(*seen.Load(), ".")[1]
 	if text := err.Error(); strings.Contains(text, payload) || strings.Contains(text, "\n") || len(text) > 1000 {
 		t.Error("the token, or too much else, is in the error")
 	}
