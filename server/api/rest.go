@@ -66,7 +66,6 @@ func (*route) ServeHTTP(http.ResponseWriter, *http.Request) {}
 
 func (s *Server) newREST(gateway *runtime.ServeMux) (*rest, error) {
 	face := &rest{Server: s, gateway: gateway, routes: http.NewServeMux()}
-	verbs := map[string]*route{} // custom methods of one path (AIP-136) share a pattern
 	for _, file := range []protoreflect.FileDescriptor{
 		cambiov1.File_cambio_v1_exchange_proto, cambiov1.File_cambio_v1_audit_proto, cambiov1.File_cambio_v1_deny_proto,
 		cambiov1.File_cambio_v1_lease_proto, cambiov1.File_cambio_v1_signing_proto,
@@ -78,13 +77,6 @@ func (s *Server) newREST(gateway *runtime.ServeMux) (*rest, error) {
 				if err != nil {
 					return nil, err
 				}
-				if twin, known := verbs[pattern]; known {
-					if !twin.same(r) {
-						return nil, fmt.Errorf("%s: another method of this path reads its request otherwise", pattern)
-					}
-					continue
-				}
-				verbs[pattern] = r
 				face.routes.Handle(pattern, r)
 			}
 		}
@@ -107,8 +99,9 @@ func routeOf(m protoreflect.MethodDescriptor) (string, *route, error) {
 	default:
 		return "", nil, fmt.Errorf("%s has no HTTP rule that this face knows", m.FullName())
 	}
-	if path, _, custom := strings.Cut(pattern, "}:"); custom { // which the gateway tells apart
-		pattern = path + "}"
+	if path, verb, custom := strings.Cut(pattern, "}:"); custom {
+		method, path, _ := strings.Cut(path, " ")
+		pattern = method + " " + verbs + path + "}/" + verb
 	}
 	r := &route{body: rule.GetBody() == "*"}
 	for i := 0; !r.body && i < m.Input().Fields().Len(); i++ {
@@ -117,10 +110,6 @@ func routeOf(m protoreflect.MethodDescriptor) (string, *route, error) {
 		}
 	}
 	return pattern, r, nil
-}
-
-func (to *route) same(other *route) bool {
-	return to.body == other.body && slices.Equal(to.query, other.query)
 }
 
 // ServeHTTP takes one request to the gateway, or refuses it.
@@ -153,10 +142,10 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
 		Header: make(http.Header), Body: http.NoBody,
 	}).WithContext(r.Context())
-	found, _ := f.routes.Handler(r)
-	to, ok := found.(*route)
-	if !ok || r.Method == http.MethodHead { // the mux takes HEAD for GET, and the gateway does not
-		if allow := f.allowed(r); allow != "" {
+	at := f.place(r)
+	to := f.route(r.Method, at)
+	if to == nil || r.Method == http.MethodHead { // the mux takes HEAD for GET, and the gateway does not
+		if allow := f.allowed(at); allow != "" {
 			w.Header().Set("Allow", allow) // RFC 9110 §15.5.6
 			return nil, exchange.Fault(exchange.KindMethodNotAllowed, "this path takes "+allow, nil)
 		}
@@ -185,12 +174,38 @@ func (f *rest) prepare(w http.ResponseWriter, r *http.Request) (*http.Request, e
 	return inner, nil
 }
 
+// verbs is where the routes of custom methods (AIP-136) stand, with the verb as a
+// segment: http.ServeMux has no patterns within one, as {lease}:renew is. No path
+// that a caller sends is there.
+const verbs = "/:verbs"
+
+// place is where the routes of a path stand.
+func (f *rest) place(r *http.Request) *url.URL {
+	path := r.URL.Path
+	if i := strings.LastIndexByte(path, ':'); i > strings.LastIndexByte(path, '/') {
+		custom := &url.URL{Path: verbs + path[:i] + "/" + path[i+1:]}
+		if f.allowed(custom) != "" {
+			return custom
+		}
+	}
+	if strings.HasPrefix(path, verbs) {
+		return &url.URL{Path: "/"}
+	}
+	return r.URL
+}
+
+// route is nil where there is none.
+func (f *rest) route(method string, at *url.URL) *route {
+	found, _ := f.routes.Handler(&http.Request{Method: method, URL: at})
+	to, _ := found.(*route)
+	return to
+}
+
 // allowed lists the methods that a path takes; empty: there is nothing at it.
-func (f *rest) allowed(r *http.Request) string {
+func (f *rest) allowed(at *url.URL) string {
 	var list []string
 	for _, method := range [...]string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		found, _ := f.routes.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host})
-		if _, ok := found.(*route); ok {
+		if f.route(method, at) != nil {
 			list = append(list, method)
 		}
 	}
