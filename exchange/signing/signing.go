@@ -112,6 +112,13 @@ type Ask struct {
 type Signature struct {
 	Headers map[string]string // by lower-case name
 	Expires time.Time
+	Renew   time.Time // when to exchange again
+}
+
+// renewAt is when so little of a session's life is left that an exchange gives a new
+// one: a fifth, and a minute at least.
+func renewAt(l *exchange.Lease, expires time.Time) time.Time {
+	return expires.Add(-max(time.Minute, expires.Sub(l.Issued)/5))
 }
 
 // errUnknown is the answer to whoever is not proven to own a session that stands:
@@ -162,7 +169,7 @@ func (d *Desk) sign(ctx context.Context, a Ask) (exchange.Lease, Signature, erro
 	if full := d.tally.add(&lease, d.o.Now()); full {
 		d.flush(ctx)
 	}
-	return lease, Signature{Headers: headers, Expires: s.Expires}, nil
+	return lease, Signature{Headers: headers, Expires: s.Expires, Renew: renewAt(&lease, s.Expires)}, nil
 }
 
 func (d *Desk) open(s *exchange.Session) (held, error) {

@@ -139,7 +139,7 @@ func (o *office) hold(t *testing.T, of string) exchange.ID {
 	if err := o.desk.Hold(t.Context(), s, o.token, exchange.NewSecret("what signs")); err != nil {
 		t.Fatal(err)
 	}
-	o.leases[id] = exchange.Lease{ID: id, Tenant: "default", Exchange: id, Target: "oci-genai", Provider: "oci", Subject: of, Actor: actor}
+	o.leases[id] = exchange.Lease{ID: id, Tenant: "default", Exchange: id, Target: "oci-genai", Provider: "oci", Subject: of, Actor: actor, Issued: o.now.Add(-time.Hour)}
 	return id
 }
 
@@ -159,7 +159,8 @@ func (o *office) ask(t *testing.T, changes ...func(*signing.Ask)) (signing.Signa
 // whoever lacks one learns nothing of the session.
 func TestS25WhoMaySign(t *testing.T) {
 	o := newOffice(t)
-	if s, err := o.ask(t); err != nil || s.Headers["authorization"] == "" || !s.Expires.Equal(o.sessions[o.id].Expires) {
+	if s, err := o.ask(t); err != nil || s.Headers["authorization"] == "" || !s.Expires.Equal(o.sessions[o.id].Expires) ||
+		s.Expires.Sub(s.Renew) != 24*time.Minute {
 		t.Fatalf("the subject: %v", err)
 	}
 	if _, err := o.ask(t, func(a *signing.Ask) { a.Caller.Name = actor }); err != nil {

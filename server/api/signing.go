@@ -43,5 +43,5 @@ func (s signingService) Sign(ctx context.Context, in *cambiov1.SignRequest) (*ca
 	if err != nil {
 		return nil, err
 	}
-	return &cambiov1.SignResponse{Headers: signature.Headers, ExpireTime: timestamppb.New(signature.Expires)}, nil
+	return &cambiov1.SignResponse{Headers: signature.Headers, ExpireTime: timestamppb.New(signature.Expires), RenewTime: timestamppb.New(signature.Renew)}, nil
 }

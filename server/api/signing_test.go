@@ -25,7 +25,7 @@ type pen struct {
 
 func (p *pen) Sign(_ context.Context, a signing.Ask) (signing.Signature, error) {
 	p.asked = append(p.asked, a)
-	return signing.Signature{Headers: map[string]string{"authorization": "Signature", "date": "now"}, Expires: noon.Add(time.Minute)}, p.fails
+	return signing.Signature{Headers: map[string]string{"authorization": "Signature", "date": "now"}, Expires: noon.Add(time.Minute), Renew: noon}, p.fails
 }
 
 const signBody = `{"token":"session-secret","method":"POST","host":"a.example","path":"/x","query":"a=b",` +
@@ -39,7 +39,8 @@ func TestS25SignTakesTwoProofs(t *testing.T) {
 	path := "/v1/sessions/" + leaseID.String() + ":sign"
 	code, got := h.call(t, "POST", path, nobody, signBody)
 	headers, _ := got["headers"].(map[string]any)
-	if code != http.StatusOK || headers["authorization"] != "Signature" || got["expire_time"] != noon.Add(time.Minute).Format(time.RFC3339) {
+	if code != http.StatusOK || headers["authorization"] != "Signature" || got["expire_time"] != noon.Add(time.Minute).Format(time.RFC3339) ||
+		got["renew_time"] != noon.Format(time.RFC3339) {
 		t.Fatalf("%d %v", code, got)
 	}
 	client := cambiov1.NewSigningServiceClient(h.conn)

@@ -149,8 +149,11 @@ type SignResponse struct {
 	// The headers to set on the request, by lower-case name: authorization, date and,
 	// with a body, content-length and x-content-sha256; and those that were asked for.
 	Headers map[string]string `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// When the session ends. A caller exchanges again before that.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When the session ends.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When to exchange again: from then on an exchange gives a new session, and until
+	// expire_time both sign.
+	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -199,6 +202,13 @@ func (x *SignResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *SignResponse) GetRenewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewTime
+	}
+	return nil
+}
+
 var File_cambio_v1_signing_proto protoreflect.FileDescriptor
 
 const file_cambio_v1_signing_proto_rawDesc = "" +
@@ -218,11 +228,13 @@ const file_cambio_v1_signing_proto_rawDesc = "" +
 	"bodyLength\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x02\n" +
 	"\fSignResponse\x12>\n" +
 	"\aheaders\x18\x01 \x03(\v2$.cambio.v1.SignResponse.HeadersEntryR\aheaders\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x1a:\n" +
+	"expireTime\x129\n" +
+	"\n" +
+	"renew_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\trenewTime\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012q\n" +
@@ -253,13 +265,14 @@ var file_cambio_v1_signing_proto_depIdxs = []int32{
 	2, // 0: cambio.v1.SignRequest.headers:type_name -> cambio.v1.SignRequest.HeadersEntry
 	3, // 1: cambio.v1.SignResponse.headers:type_name -> cambio.v1.SignResponse.HeadersEntry
 	4, // 2: cambio.v1.SignResponse.expire_time:type_name -> google.protobuf.Timestamp
-	0, // 3: cambio.v1.SigningService.Sign:input_type -> cambio.v1.SignRequest
-	1, // 4: cambio.v1.SigningService.Sign:output_type -> cambio.v1.SignResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 3: cambio.v1.SignResponse.renew_time:type_name -> google.protobuf.Timestamp
+	0, // 4: cambio.v1.SigningService.Sign:input_type -> cambio.v1.SignRequest
+	1, // 5: cambio.v1.SigningService.Sign:output_type -> cambio.v1.SignResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_cambio_v1_signing_proto_init() }
