@@ -20,12 +20,13 @@ const mostWalks = 16
 
 // How far the time in an exchange's id may be from that of its outcome. Clocks of
 // replicas agree within five minutes, so an outcome is hardly earlier than its
-// exchange. It is later by the seconds that an exchange may take, or by as long as
-// the replica was frozen meanwhile; only an abandoned one ends as unknown whenever
-// a replica comes up again.
+// exchange. It is later by the seconds that an exchange may take, or by what a
+// replica stood still meanwhile; an abandoned one ends as unknown whenever a
+// replica comes by, and is looked for apart. Each list of what came after a time
+// looks in vain through as much at its end.
 const (
 	earliest = 15 * time.Minute
-	latest   = 24 * time.Hour
+	latest   = time.Hour
 )
 
 // inOrder makes a page be planned for its values, and as walks by index in the
