@@ -125,7 +125,7 @@ func (d *driver) token(ctx context.Context, assertion, user exchange.Secret, cor
 	}
 	token, err := credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{d.settings.Scope}})
 	if err != nil {
-		return azcore.AccessToken{}, call.verdict(ctx, err)
+		return azcore.AccessToken{}, call.verdict(ctx)
 	}
 	return token, nil
 }

@@ -88,9 +88,9 @@ func (c *call) fail(err error) error {
 	return err
 }
 
-// verdict is what to tell of azidentity's error: what was seen on the wire, never
-// its own text, which holds whole answers.
-func (c *call) verdict(ctx context.Context, err error) error {
+// verdict is what to tell where azidentity fails: what was seen on the wire. Its own
+// error holds whole answers.
+func (c *call) verdict(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf("asking Entra: %w", ctx.Err())
@@ -99,7 +99,6 @@ func (c *call) verdict(ctx context.Context, err error) error {
 	case c.refused != nil:
 		return c.refused
 	}
-	_ = err
 	return errors.New("Entra's answer lacks what azidentity asks of one")
 }
 
