@@ -92,7 +92,7 @@ func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 	h.issuer, err = issuer.Open(ctx, issuer.Options{
 		URL: b.config.Issuer, Keys: b.store, Sealer: sealer, Now: time.Now, Random: rand.Reader,
 		AccessAlgorithm: b.config.Keys.Access, FederationAlgorithm: b.config.Keys.Federation,
-		Rotate: b.config.Keys.Rotate, Report: h.meters.fault("keys"),
+		Rotate: b.config.Keys.Rotate, StandIns: b.config.Outbound.StandIns, Report: h.meters.fault("keys"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the issuer: %w", err)

@@ -42,7 +42,8 @@ type Config struct {
 	// Traces.
 	Trace Trace `yaml:"trace"`
 
-	// Warnings are about environment variables that look like ours and are not.
+	// Warnings are about environment variables that look like ours and are not, and
+	// about settings that are dangerous.
 	Warnings []string `yaml:"-"`
 }
 
@@ -141,6 +142,11 @@ type Outbound struct {
 	// Loopback must be named besides. A CIDR prefix opens addresses that are
 	// otherwise refused, such as link-local ones.
 	Allow []string `yaml:"allow" default:"*"`
+	// The hosts, without port, that stand in for a vendor's token endpoint in tests:
+	// they too are sent assertions with an audience that the vendor fixed for all its
+	// customers. Dangerous: whoever answers there can show such an assertion to the
+	// vendor, and is let into each account that trusts this issuer. Optional.
+	StandIns []string `yaml:"stand_ins"`
 }
 
 // Limits bounds work.

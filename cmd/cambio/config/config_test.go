@@ -53,7 +53,7 @@ func TestWholeFile(t *testing.T) {
 	got := strings.TrimSuffix(fmt.Sprintln(c.Issuer, c.Listen, c.Ops, c.Store.Postgres.DSN.Reveal(), c.Policy, c.Keys, c.Outbound,
 		c.TrustedProxies, c.Limits, c.Log, c.Trace, c.Warnings), "\n")
 	want := "https://cambio.example {:8443 {tls.crt tls.key} false} {127.0.0.1:9091} postgres://cambio:hunter2@db/cambio " +
-		"{policies 6s} {RS256 ES256 700h0m0s} {roots.pem [*.example 10.0.0.0/8]} [10.0.0.0/8 ::1/128] {32768 9s 2.5} {debug text} {http://localhost:4318} []"
+		"{policies 6s} {RS256 ES256 700h0m0s} {roots.pem [*.example 10.0.0.0/8] []} [10.0.0.0/8 ::1/128] {32768 9s 2.5} {debug text} {http://localhost:4318} []"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -70,7 +70,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(c.Ops, c.Policy, c.Keys, c.Outbound, c.TrustedProxies, c.Limits, c.Log, c.Trace)
-	if want := "{127.0.0.1:9090} {policy 5s} {ES256 RS256 720h0m0s} { [*]} [] {65536 10s 50} {info json} {}"; got != want {
+	if want := "{127.0.0.1:9090} {policy 5s} {ES256 RS256 720h0m0s} { [*] []} [] {65536 10s 50} {info json} {}"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -152,6 +152,9 @@ func TestFaults(t *testing.T) {
 		{name: "no source", file: good + "  \n", environ: []string{"CAMBIO_SECRETS_X_HOSTS=a.example"}, want: []string{"secrets.x.hosts"}},
 		{name: "bad host", file: strings.Replace(good, "env: SEAL", "env: SEAL, hosts: [\"https://a\"]", 1), want: []string{`"https://a" is no host`}},
 		{name: "outbound", file: good + "outbound: {allow: [\"http://x\"]}\n", want: []string{"outbound.allow[0]"}},
+		{name: "stand-ins", file: good + "outbound: {stand_ins: [\"sts.test:8443\", 127.0.0.1, localhost]}\n", want: []string{
+			`outbound.stand_ins[0]: "sts.test:8443" is no host`, "outbound.stand_ins[1]: 127.0.0.1 is where anybody", "outbound.stand_ins[2]: localhost is where anybody",
+		}},
 		{name: "trace", file: good + "trace: {otlp: collector}\n", want: []string{"trace.otlp: write the collector's URL"}},
 		{name: "rotate", file: good + "keys: {rotate: 1s}\n", want: []string{"keys.rotate: between 1h0m0s"}},
 		{name: "variable", file: good, environ: []string{"CAMBIO_LOG_LEVEL=loud", "CAMBIO_LIMITS_TIMEOUT=x"}, want: []string{"CAMBIO_LIMITS_TIMEOUT: \"x\" is no duration", "CAMBIO_LOG_LEVEL: one of"}},
@@ -278,6 +281,28 @@ func TestStrayVariablesWarn(t *testing.T) {
 	}
 	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "did you mean CAMBIO_LISTEN_ADDRESS?") {
 		t.Errorf("warnings: %q", c.Warnings)
+	}
+}
+
+// TestS2StandInsAreNamedAndWarnedOf: stand-ins of this machine are for an issuer that
+// no cloud can know.
+func TestS2StandInsAreNamedAndWarnedOf(t *testing.T) {
+	for name, file := range map[string]string{
+		"elsewhere": whole,
+		"here":      strings.Replace(whole, "https://cambio.example", "http://127.0.0.1:8080", 1),
+	} {
+		host := map[string]string{"elsewhere": "sts.staging.test", "here": "127.0.0.1"}[name]
+		file = strings.Replace(file, "ca_file: roots.pem", "ca_file: roots.pem, stand_ins: ["+host+"]", 1)
+		c, err := config.Parse("cambio.yaml", []byte(file), environ())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !slices.Equal(c.Outbound.StandIns, []string{host}) {
+			t.Errorf("%s: %q", name, c.Outbound.StandIns)
+		}
+		if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], host+" is sent assertions that open each account") {
+			t.Errorf("%s: warnings %q", name, c.Warnings)
+		}
 	}
 }
 

@@ -63,6 +63,7 @@ func (r *reader) validate(c *Config) {
 			r.at(fmt.Sprintf("outbound.allow[%d]", i), "%s", err)
 		}
 	}
+	r.standIns(c)
 	for i, p := range c.TrustedProxies {
 		if p.IsValid() && p.Bits() == 0 {
 			r.at(fmt.Sprintf("trusted_proxies[%d]", i), "%s would believe everybody: name the proxies", p)
@@ -265,4 +266,23 @@ func allowPattern(pattern string) error {
 		return fmt.Errorf("%q is no host: write a name, *.name, an address, a CIDR prefix, or *", pattern)
 	}
 	return nil
+}
+
+// standIns keeps assertions for a vendor's own audience from whoever listens on this
+// machine, where clouds may know the issuer (S2, S35).
+func (r *reader) standIns(c *Config) {
+	u, err := url.Parse(c.Issuer)
+	local := err == nil && exchange.LoopbackHost(u.Hostname())
+	for i, host := range c.Outbound.StandIns {
+		key := fmt.Sprintf("outbound.stand_ins[%d]", i)
+		_, err := netip.ParseAddr(host)
+		switch {
+		case err != nil && !hostName.MatchString(host):
+			r.at(key, "%q is no host: write a name or an address, in lower case and without port", host)
+		case exchange.LoopbackHost(host) && !local:
+			r.at(key, "%s is where anybody on this machine may listen, and clouds may trust %s: stand-ins of this machine are for an issuer of this machine (S35)", host, c.Issuer)
+		default:
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s is sent assertions that open each account which trusts this issuer: never so in production", key, host))
+		}
+	}
 }
