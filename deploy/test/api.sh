@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs schemathesis over the OpenAPI document of a running server: as nobody, as an
-# auditor and as an operator, API_EXAMPLES (default 100) examples for each operation
+# auditor and as an operator, API_EXAMPLES (default 60) examples for each operation
 # beside those that cover the document. It prints its seed. Schemathesis comes from
 # PyPI at the versions of schemathesis.txt, and is kept outside the checkout, under
 # the user's cache, by what it was made from.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-examples=${API_EXAMPLES:-100}
+examples=${API_EXAMPLES:-60}
 
 command -v python3 >/dev/null || { echo "there is no python3: install Python 3.10 or newer, with venv" >&2; exit 1; }
 sum=$({ cat deploy/test/schemathesis.txt; python3 --version; } | sha256sum | cut -c1-12)
@@ -43,15 +43,16 @@ url=$(sed -n 's/.*"url": *"\([^"]*\)".*/\1/p' "$work/ready.json")
 
 # check WHO HEADERS-AND-FILTERS…
 #
-# One check is left out, positive_data_acceptance: filters, ids and tokens of pages
+# Two checks are left out. positive_data_acceptance: filters, ids and tokens of pages
 # have a syntax that a JSON schema cannot say, and what is well-formed may still be
-# refused.
+# refused. negative_data_rejection: JSON by protobuf takes more than the document
+# says, such as a number in quotes.
 failed=0
 check() {
   local who=$1 begun=$SECONDS
   shift
   if (cd "$work" && "$st" --no-color run "$url/openapi.json" "$@" --max-examples "$examples" --phases examples,coverage,fuzzing \
-    --exclude-checks positive_data_acceptance --continue-on-failure --request-timeout 20 --warnings off \
+    --exclude-checks positive_data_acceptance,negative_data_rejection --continue-on-failure --request-timeout 20 --warnings off \
     >out 2>&1); then
     echo "as $who: $(grep -E 'Tested:' "$work/out" | tr -s ' ' | tail -1) operations;$(grep -E 'generated' "$work/out" | tr -s ' ' | tail -1), $(grep -E '^Seed' "$work/out" | tr 'S' 's'), $((SECONDS - begun)) s"
   else
