@@ -42,7 +42,7 @@ func runAudit(ctx context.Context, n int, measure bool) error {
 	if !measure {
 		return nil
 	}
-	fmt.Printf("%-34s %9s %9s %9s %7s  %s\n", "on "+fmt.Sprint(n)+" exchanges", "first ms", "p50 ms", "p99 ms", "pages", "goal, p99")
+	fmt.Printf("%-34s %9s %9s %9s %7s  %s\n", "on "+fmt.Sprint(a.past.N)+" exchanges", "first ms", "p50 ms", "p99 ms", "pages", "goal, p99")
 	for _, k := range kinds(a.past) {
 		t, err := a.walks(ctx, k)
 		if err != nil {
@@ -56,7 +56,7 @@ func runAudit(ctx context.Context, n int, measure bool) error {
 	if err := a.sizes(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(os.Stdout, "\n%s, PostgreSQL durable, shared_buffers 512 MB: go run ./bench audit %d\n", time.Now().UTC().Format(time.DateOnly), n)
+	_, err = fmt.Fprintf(os.Stdout, "\n%s, PostgreSQL durable, shared_buffers 512 MB: go run ./bench audit %d\n", time.Now().UTC().Format(time.DateOnly), a.past.N)
 	return err
 }
 

@@ -19,8 +19,12 @@ import (
 	"github.com/cambio-sts/cambio/store/postgres/pgtest"
 )
 
-// keepVariable names the folder in which filled ledgers stay for the next run.
+// keepVariable names the folder in which filled ledgers stay for the next run, or
+// the folder of one of them, to be used whatever has changed in the schema since.
 const keepVariable = "BENCH_AUDIT_KEEP"
+
+// markName is the file that tells of a filled ledger.
+const markName = "filled.json"
 
 //go:embed history.go
 var generator []byte
@@ -49,6 +53,9 @@ func keepsake(n int) (string, error) {
 	dir := os.Getenv(keepVariable)
 	if dir == "" {
 		return "", nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, markName)); err == nil {
+		return filepath.Abs(dir)
 	}
 	h := sha256.New()
 	h.Write(generator)
@@ -88,7 +95,7 @@ func openAudited(ctx context.Context, n int) (a *audited, err error) {
 	if err != nil {
 		return nil, err
 	}
-	mark, found := filepath.Join(dir, "filled.json"), filled{}
+	mark, found := filepath.Join(dir, markName), filled{}
 	if dir != "" {
 		text, err := os.ReadFile(mark)
 		switch {
@@ -106,6 +113,7 @@ func openAudited(ctx context.Context, n int) (a *audited, err error) {
 	if err = try(func() {
 		a.server = &server{pgtest.Start(a.host, options...), a.host}
 		if found.Database != "" {
+			n = found.N
 			a.past, a.database = found.history, &pgtest.Database{Server: a.server.Server, Name: found.Database}
 		} else {
 			a.database = a.server.NewTemplate(a.host) // it outlives this run where the folder does
