@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/cambio-sts/cambio/exchange/client"
 	"github.com/cambio-sts/cambio/exchange/outbound"
@@ -15,7 +14,7 @@ import (
 func (h *house) openClients() {
 	h.clients = subject.New(subject.Options{
 		Client: func(caFile string) (*http.Client, error) { return outbound.Client(h.outbound(caFile)) },
-		Now:    time.Now, OwnIssuers: h.issuer.Names(), ForClients: true,
+		Now:    h.now, OwnIssuers: h.issuer.Names(), ForClients: true,
 	})
 }
 

@@ -41,6 +41,7 @@ type house struct {
 	config *config.Config
 	log    *slog.Logger
 	meters *meters
+	now    func() time.Time
 
 	store    store.Store
 	issuer   *issuer.Issuer
@@ -70,6 +71,7 @@ type blueprint struct {
 	oldKeys [][]byte    // which open what they sealed
 	store   store.Store // the house closes it
 	log     *slog.Logger
+	now     func() time.Time // nil: time.Now
 	// check refuses trusts that the policy may not have, beyond what the verifier
 	// refuses. Optional.
 	check func([]exchange.Trust) []error
@@ -79,7 +81,10 @@ type blueprint struct {
 // itself. On an error it has closed what it opened, the store among it.
 func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 	tuneMemory()
-	h := &house{config: b.config, log: b.log, store: b.store, meters: newMeters(b.log)}
+	h := &house{config: b.config, log: b.log, store: b.store, meters: newMeters(b.log), now: b.now}
+	if h.now == nil {
+		h.now = time.Now
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close(context.WithoutCancel(ctx)))
@@ -90,7 +95,7 @@ func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 		return nil, fmt.Errorf("seal.key: %w", err)
 	}
 	h.issuer, err = issuer.Open(ctx, issuer.Options{
-		URL: b.config.Issuer, Keys: b.store, Sealer: sealer, Now: time.Now, Random: rand.Reader,
+		URL: b.config.Issuer, Keys: b.store, Sealer: sealer, Now: h.now, Random: rand.Reader,
 		AccessAlgorithm: b.config.Keys.Access, FederationAlgorithm: b.config.Keys.Federation,
 		Rotate: b.config.Keys.Rotate, StandIns: b.config.Outbound.StandIns, Report: h.meters.fault("keys"),
 	})
@@ -100,7 +105,7 @@ func newHouse(ctx context.Context, b blueprint) (_ *house, err error) {
 	if err := h.openPolicy(ctx, b.check); err != nil {
 		return nil, err
 	}
-	h.ledger = ledger.New(ledger.Options{Log: b.store, Now: time.Now, Meter: h.meters})
+	h.ledger = ledger.New(ledger.Options{Log: b.store, Now: h.now, Meter: h.meters})
 	h.meters.depth(h.ledger.Depth)
 	if s, ok := b.store.(interface{ StrayRows() int64 }); ok { // where months are partitions
 		h.meters.stray(s.StrayRows)
@@ -121,7 +126,7 @@ func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []e
 	c := h.config
 	h.verifier = subject.New(subject.Options{
 		Client: func(caFile string) (*http.Client, error) { return outbound.Client(h.outbound(caFile)) },
-		Now:    time.Now, OwnIssuers: h.issuer.Names(), Issuer: h.issuer.URL(), Meter: verifierMeter{h.meters},
+		Now:    h.now, OwnIssuers: h.issuer.Names(), Issuer: h.issuer.URL(), Meter: verifierMeter{h.meters},
 	})
 	h.openClients()
 	checks := h.verifier.Check
@@ -129,7 +134,7 @@ func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []e
 		checks = func(trusts []exchange.Trust) []error { return append(h.verifier.Check(trusts), check(trusts)...) }
 	}
 	h.policies = policy.NewSet(policy.SetOptions{
-		State: h.store, Now: time.Now, Random: rand.Reader, OnError: h.meters.fault("policy state"),
+		State: h.store, Now: h.now, Random: rand.Reader, OnError: h.meters.fault("policy state"),
 		OnActivate: h.loadVerifiers,
 	})
 	h.watch = policy.WatchOptions{
@@ -176,7 +181,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	})
 	vendor = provider.NewVendor(provider.VendorOptions{
 		Deps: provider.Deps{
-			HTTP: client, Asserter: h.issuer, Minter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: time.Now, Random: rand.Reader,
+			HTTP: client, Asserter: h.issuer, Minter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: h.now, Random: rand.Reader,
 		},
 		Target: func(tenant, name string) (*exchange.Target, bool) {
 			r := h.policies.Revision()
@@ -187,13 +192,13 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 			return target, target != nil
 		},
 		Meter: h.meters,
-		Gate:  governor.NewGate(governor.GateOptions{Now: time.Now, NotCalled: provider.ErrNotCalled}),
+		Gate:  governor.NewGate(governor.GateOptions{Now: h.now, NotCalled: provider.ErrNotCalled}),
 	})
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
-		Intents: h.store, Expiries: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: time.Now, Random: rand.Reader, Meter: h.meters,
+		Intents: h.store, Expiries: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: h.now, Random: rand.Reader, Meter: h.meters,
 	})
 	h.desk = lease.NewDesk(lease.DeskOptions{
-		Denies: h.store, Book: h.store, Revoke: vendor.Revoke, Sealer: sealer, Now: time.Now, Random: rand.Reader,
+		Denies: h.store, Book: h.store, Revoke: vendor.Revoke, Sealer: sealer, Now: h.now, Random: rand.Reader,
 		Changed: h.refresh, Policy: h.policies, Renew: vendor.Renew, CanRenew: vendor.CanRenew,
 		Standing: func(ctx context.Context, tenant string, id exchange.ID) (lease.Outstanding, error) {
 			return h.register.Standing(ctx, tenant, id)
@@ -201,8 +206,8 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	})
 	return &exchange.Bureau{
 		Policy: h.policies, Verifier: h.verifier, Own: h.openOwn(sealer), Passthrough: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
-		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: time.Now}),
-		Now:      time.Now, Random: rand.Reader, Timeout: h.config.Limits.Timeout,
+		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: h.now}),
+		Now:      h.now, Random: rand.Reader, Timeout: h.config.Limits.Timeout,
 	}, nil
 }
 
@@ -210,7 +215,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 	clients := h.authenticator()
 	refused := func(k exchange.Kind) { h.meters.refused.WithLabelValues(k.String()).Inc() }
 	h.oauth = oauth.New(oauth.Options{
-		Issuer: h.config.Issuer, Exchanger: bureau, Clients: clients, Keys: h.issuer, Logger: h.log, Now: time.Now,
+		Issuer: h.config.Issuer, Exchanger: bureau, Clients: clients, Keys: h.issuer, Logger: h.log, Now: h.now,
 		MaxBytes: h.config.Limits.RequestBytes, Timeout: h.config.Limits.Timeout,
 		Refused: refused, Own: h.ownTokens(),
 	})
@@ -227,7 +232,7 @@ func (h *house) openDoors(bureau *exchange.Bureau, sealer *exchange.Sealer, seal
 			}
 			return nil
 		},
-		Now: time.Now, Random: rand.Reader, Trusted: h.config.TrustedProxies,
+		Now: h.now, Random: rand.Reader, Trusted: h.config.TrustedProxies,
 		RequestBytes: int(h.config.Limits.RequestBytes), Timeout: h.config.Limits.Timeout, Logger: h.log,
 		Refused: refused,
 	})
@@ -296,7 +301,7 @@ func (h *house) grpc() http.Handler { return h.enter(h.api.GRPC()) }
 
 func (h *house) enter(next http.Handler) http.Handler {
 	return h.tracing.wrap(server.Entry(next, server.EntryOptions{
-		TrustedProxies: h.config.TrustedProxies, Logger: h.log, Now: time.Now,
+		TrustedProxies: h.config.TrustedProxies, Logger: h.log, Now: h.now,
 	}))
 }
 

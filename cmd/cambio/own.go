@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/lease"
@@ -14,7 +13,7 @@ import (
 
 // openOwn makes what knows tokens of ours: whether they are, and whether they stand.
 func (h *house) openOwn(sealer *exchange.Sealer) exchange.OwnTokens {
-	h.register = lease.NewRegister(h.store, time.Now)
+	h.register = lease.NewRegister(h.store, h.now)
 	h.self = subject.NewSelf(subject.SelfOptions{
 		Tenant: policy.DefaultTenant, Issuer: h.issuer.URL(), Keys: h.issuer.AccessJWKS,
 		Standing: h.standing, Open: sealer.OpenOrigin,

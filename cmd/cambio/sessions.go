@@ -15,7 +15,7 @@ import (
 // later: it lends its drivers this desk.
 func (h *house) openSessions(sealer *exchange.Sealer, sign func(context.Context, string, string, exchange.Secret, exchange.SignRequest) (map[string]string, error)) *signing.Desk {
 	return signing.New(signing.Options{
-		Store: h.store, Standing: h.standing, Sign: sign, Note: h.ledger.Note, Sealer: sealer, Now: time.Now, Random: rand.Reader,
+		Store: h.store, Standing: h.standing, Sign: sign, Note: h.ledger.Note, Sealer: sealer, Now: h.now, Random: rand.Reader,
 		Signed: h.meters.signed, Report: h.meters.fault("sessions"),
 	})
 }
