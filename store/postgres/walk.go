@@ -25,7 +25,7 @@ const mostWalks = 16
 // replica comes by, and is looked for apart. Each list of what came after a time
 // looks in vain through as much at its end.
 const (
-	earliest = 15 * time.Minute
+	earliest = 5 * time.Minute
 	latest   = time.Hour
 )
 
