@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cambio-sts/cambio/cmd/cambio/clouds"
 	"github.com/cambio-sts/cambio/cmd/cambio/config"
 	"github.com/cambio-sts/cambio/cmd/cambio/devworld"
 	"github.com/cambio-sts/cambio/server"
@@ -40,8 +41,10 @@ func newDev() *cobra.Command {
 		Use:   "dev",
 		Short: "Run everything on this machine, with no account anywhere",
 		Long: `Run a whole Cambio on this machine: the server on SQLite, a small issuer that
-plays a cluster with service accounts and a company with users, and a sample
-policy that you can edit while it runs. It prints what to try next.
+plays a cluster with service accounts and a company with users, stand-ins of AWS,
+Azure, Google Cloud, OCI, IBM Cloud, Anthropic and OpenAI on the ports after its
+own, and a sample policy that you can edit while it runs. It prints what to try
+next.
 
 Everything lies in one folder, and its keys are made on the spot. It listens on
 this machine only. It is for trying things out and for tests: serve refuses its
@@ -59,7 +62,7 @@ data.`,
 	flags.StringVar(&f.data, "data", defaultData, "folder of the database, the keys and the policy")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to serve on, of this machine; port 0 takes a free one")
 	flags.StringVar(&f.ops, "ops-listen", "127.0.0.1:9090", "address of /metrics, /healthz and /readyz")
-	flags.StringVar(&f.readyFile, "ready-file", "", "file to write when requests are answered: JSON with url, ops_url, issuer, policy_dir, data_dir")
+	flags.StringVar(&f.readyFile, "ready-file", "", "file to write when requests are answered: JSON with url, ops_url, issuer, policy_dir, data_dir, ca_file, clouds")
 	return cmd
 }
 
@@ -75,11 +78,12 @@ func (f *devFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	world, h, err := f.open(ctx, p, blueprint{log: log})
+	world, providers, h, err := f.open(ctx, p, blueprint{log: log})
 	if err != nil {
 		p.close(ctx)
 		return err
 	}
+	defer providers.Close(ctx)
 	players, err := world.Handler(p.main.URL())
 	if err != nil {
 		p.close(ctx)
@@ -103,10 +107,16 @@ func (f *devFlags) run(cmd *cobra.Command) error {
 		if err := world.WriteTokens(time.Now()); err != nil {
 			return err
 		}
+		go func() {
+			if err := providers.Serve(); err != nil {
+				log.Error("a stand-in ended", "error", err.Error())
+			}
+		}()
 		go keepTokens(minting, world, h.meters.fault("development tokens"))
 		ready := devworld.Ready{
 			URL: p.main.URL(), OpsURL: p.ops.URL(), Issuer: h.config.Issuer,
 			PolicyDir: absolute(world.PolicyDir()), DataDir: absolute(world.Dir()),
+			CAFile: absolute(world.CAFile()), Clouds: providers.Endpoints(),
 		}
 		if err := ready.Write(devworld.ReadyFile(world.Dir())); err != nil {
 			return err
@@ -121,30 +131,49 @@ func (f *devFlags) run(cmd *cobra.Command) error {
 	})
 }
 
-// open makes the data folder where it is new, and the house over it.
-func (f *devFlags) open(ctx context.Context, p *ports, b blueprint) (*devworld.World, *house, error) {
+// open makes the data folder where it is new, the providers' stand-ins, and the
+// house over it.
+func (f *devFlags) open(ctx context.Context, p *ports, b blueprint) (*devworld.World, *clouds.Clouds, *house, error) {
 	world, err := devworld.Create(f.data)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	if b.sealKey, err = world.SealKey(); err != nil {
-		return nil, nil, err
+	if err := f.openStore(ctx, world, &b); err != nil {
+		return nil, nil, nil, err
 	}
-	if err := sqlite.Migrate(ctx, world.Database()); err != nil {
-		return nil, nil, fmt.Errorf("preparing the database: %w", err)
-	}
-	if err := markDev(ctx, world.Database()); err != nil {
-		return nil, nil, fmt.Errorf("preparing the database: %w", err)
-	}
-	if b.store, err = sqlite.Open(ctx, world.Database(), sqlite.Options{}); err != nil {
-		return nil, nil, fmt.Errorf("opening the database: %w", err)
+	keys := &lateKeys{}
+	providers, err := f.playClouds(ctx, world, p.main.URL(), keys, b.log)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, b.store.Close())
 	}
 	b.config = config.Defaults()
 	b.config.Issuer = p.main.URL()
 	b.config.Policy.Dir, b.config.Policy.Reload = world.PolicyDir(), devReload
-	b.config.Outbound.Allow = []string{"*", "127.0.0.1"} // what runs beside it can be tried
+	b.config.Outbound.Allow = []string{"*", standInHost} // what runs beside it can be tried
+	letCloudsIn(b.config, world, providers)
 	h, err := newHouse(ctx, b)
-	return world, h, err
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, providers.Close(ctx))
+	}
+	keys.house.Store(h)
+	return world, providers, h, nil
+}
+
+// openStore opens the database first: another dev in the same folder has it.
+func (f *devFlags) openStore(ctx context.Context, world *devworld.World, b *blueprint) (err error) {
+	if b.sealKey, err = world.SealKey(); err != nil {
+		return err
+	}
+	if err := sqlite.Migrate(ctx, world.Database()); err != nil {
+		return fmt.Errorf("preparing the database: %w", err)
+	}
+	if err := markDev(ctx, world.Database()); err != nil {
+		return fmt.Errorf("preparing the database: %w", err)
+	}
+	if b.store, err = sqlite.Open(ctx, world.Database(), sqlite.Options{}); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	return nil
 }
 
 func keepTokens(ctx context.Context, world *devworld.World, fault func(error)) {

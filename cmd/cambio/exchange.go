@@ -1,15 +1,11 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,11 +29,13 @@ type exchangeFlags struct {
 	target, resource         string
 	subjectFile, subjectType string
 	actorFile                string
+	passthroughFile          string
 	requestedType            string
 	scopes                   []string
 	lifetime                 time.Duration
-	reason, publicKey        string
-	output                   string
+	reason                   string
+	publicKey, newKey        string
+	output, variable         string
 }
 
 func newExchange() *cobra.Command {
@@ -58,24 +56,38 @@ that it gives for it.`,
 
 			# Act for a person, and say why
 			cambio exchange --target github-mcp --subject-token-file alice.jwt \
-			  --actor-token-file agent.jwt --reason "ticket 4711"`),
+			  --actor-token-file agent.jwt --reason "ticket 4711"
+
+			# Give the variables that AWS's SDKs read to this shell
+			export $(cambio exchange --target bedrock --subject-token-file gateway.jwt --output env)
+
+			# Get a token of OCI that is bound to a new key
+			cambio exchange --target oci-genai --subject-token-file gateway.jwt --new-key key.pem`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.output, "output", "json", "json (the endpoint's answer), token, or env (what SDKs read)")
+	cmd.Flags().StringVar(&f.variable, "variable", defaultVariable, "with --output env: what to call a credential that is one text")
+	addReach(cmd, &f.reach, false)
+	return cmd
+}
+
+// add adds the flags of the request.
+func (f *exchangeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.target, "target", "", "name of the target")
 	flags.StringVar(&f.resource, "resource", "", "URI of the target")
 	flags.StringVar(&f.subjectFile, "subject-token-file", "-", "file of the token to exchange; - is standard input")
 	flags.StringVar(&f.subjectType, "subject-token-type", "jwt", "what it is: jwt, access_token, id_token, or a URI")
 	flags.StringVar(&f.actorFile, "actor-token-file", "", "file of the token of who acts for the subject")
+	flags.StringVar(&f.passthroughFile, "passthrough-token-file", "", "file of the subject's own token for a provider that takes no other")
 	flags.StringVar(&f.requestedType, "requested-token-type", "", "what to get: a token type's last part, or a URI")
 	flags.StringArrayVar(&f.scopes, "scope", nil, "a scope to ask for; may be repeated")
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long it should live, such as 10m")
 	flags.StringVar(&f.reason, "reason", "", "why, for the ledger")
 	flags.StringVar(&f.publicKey, "public-key", "", "PEM file of the public key that you will prove possession of")
-	flags.StringVar(&f.output, "output", "json", "json (the endpoint's answer), token, or env")
-	addReach(cmd, &f.reach, false)
-	return cmd
+	flags.StringVar(&f.newKey, "new-key", "", "the same with a new RSA key, whose private half is written to this file in PEM")
 }
 
 func (f *exchangeFlags) run(cmd *cobra.Command) error {
@@ -114,7 +126,7 @@ func (f *exchangeFlags) form(stdin io.Reader) (url.Values, error) {
 	default:
 		form.Set("resource", f.resource)
 	}
-	if f.subjectFile == "-" && f.actorFile == "-" {
+	if onStdin(f.subjectFile, f.actorFile, f.passthroughFile) > 1 {
 		return nil, usage("standard input holds one token: give the other in a file")
 	}
 	if f.lifetime != 0 {
@@ -137,15 +149,19 @@ func (f *exchangeFlags) form(stdin io.Reader) (url.Values, error) {
 		form.Set("actor_token", actor.Reveal())
 		form.Set("actor_token_type", string(exchange.TokenTypeJWT))
 	}
-	if f.publicKey != "" {
-		key, err := readPublicKey(f.publicKey)
+	if f.passthroughFile != "" {
+		token, err := readToken(f.passthroughFile, stdin)
 		if err != nil {
 			return nil, err
 		}
-		form.Set("public_key", key)
+		form.Set("passthrough_token", token.Reveal())
+	}
+	key, err := f.key()
+	if err != nil {
+		return nil, err
 	}
 	for name, value := range map[string]string{
-		"requested_token_type": tokenType(f.requestedType), "scope": strings.Join(f.scopes, " "), "reason": f.reason,
+		"requested_token_type": tokenType(f.requestedType), "public_key": key, "scope": strings.Join(f.scopes, " "), "reason": f.reason,
 	} {
 		if value != "" {
 			form.Set(name, value)
@@ -154,18 +170,14 @@ func (f *exchangeFlags) form(stdin io.Reader) (url.Values, error) {
 	return form, nil
 }
 
-// readPublicKey gives the key in the form that the endpoint takes: base64 of a
-// SubjectPublicKeyInfo in DER. A private key stays here.
-func readPublicKey(file string) (string, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("reading --public-key: %w", err)
+// onStdin counts the files that are standard input.
+func onStdin(files ...string) (n int) {
+	for _, file := range files {
+		if file == "-" {
+			n++
+		}
 	}
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return "", fmt.Errorf("reading --public-key: %s holds no PEM block PUBLIC KEY: openssl pkey -in key.pem -pubout makes one", file)
-	}
-	return base64.StdEncoding.EncodeToString(block.Bytes), nil
+	return n
 }
 
 func tokenType(name string) string {
@@ -180,16 +192,13 @@ func (f *exchangeFlags) print(w io.Writer, body []byte) error {
 		_, err := fmt.Fprintf(w, "%s\n", body)
 		return err
 	}
-	var answer struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
-		return errors.New("the answer holds no credential: is it Cambio's URL?")
-	}
-	if f.output == "env" {
-		_, err := fmt.Fprintf(w, "CAMBIO_TOKEN=%s\n", quote(answer.AccessToken))
+	c, err := readCredential(body)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, answer.AccessToken)
+	if f.output == "env" {
+		return c.printEnvironment(w, f.variable)
+	}
+	_, err = fmt.Fprintln(w, c.value.Reveal())
 	return err
 }

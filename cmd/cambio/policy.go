@@ -15,7 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cambio-sts/cambio/cmd/cambio/clouds"
 	"github.com/cambio-sts/cambio/cmd/cambio/config"
+	"github.com/cambio-sts/cambio/cmd/cambio/devworld"
 	"github.com/cambio-sts/cambio/exchange/outbound"
 	"github.com/cambio-sts/cambio/exchange/policy"
 	"github.com/cambio-sts/cambio/exchange/provider/all"
@@ -91,6 +93,8 @@ func (f *policyFlags) load() (*loaded, error) {
 		if settings, err = config.Peek(file, os.Environ()); err != nil {
 			return nil, err
 		}
+	} else if _, err := devworld.Open(filepath.Dir(filepath.Clean(dir))); err == nil {
+		settings.TargetSecrets = []string{clouds.OCISecretName} // what dev lists
 	}
 	l := &loaded{dir: dir, issuer: cmp.Or(settings.Issuer, "https://cambio.invalid"), files: os.DirFS(dir)}
 	l.verifier = subject.New(subject.Options{

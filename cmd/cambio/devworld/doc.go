@@ -4,6 +4,6 @@
 //
 // Their names end in .test, which is nobody's (RFC 6761 §6.2), so that a policy
 // from here can be told from a real one, and `cambio serve` refuses it (S35).
-// Nothing here depends on the port that dev listens on: a data folder can be
-// moved, and started on another port.
+// A data folder can be moved, and started on another port. The ports of the
+// providers' stand-ins are kept, and where one is taken, clouds.yaml is told.
 package devworld

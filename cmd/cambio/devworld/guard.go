@@ -18,9 +18,13 @@ func Guard(next http.Handler) http.Handler {
 			http.Error(w, "cambio dev answers to its own address only, and this request's Host is another", http.StatusForbidden)
 			return
 		}
+		own := "http"
+		if r.TLS != nil {
+			own = "https"
+		}
 		for _, origin := range r.Header.Values("Origin") {
 			scheme, authority, ok := strings.Cut(origin, "://")
-			if !ok || scheme != "http" || !localAuthority(authority, r) {
+			if !ok || scheme != own || !localAuthority(authority, r) {
 				http.Error(w, "cambio dev takes no requests from web pages of another origin", http.StatusForbidden)
 				return
 			}

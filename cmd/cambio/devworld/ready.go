@@ -17,6 +17,10 @@ type Ready struct {
 	Issuer    string `json:"issuer"` // Cambio's own
 	PolicyDir string `json:"policy_dir"`
 	DataDir   string `json:"data_dir"`
+	// CAFile is the PEM file of the authority that certifies the stand-ins, whose
+	// https URLs are in Clouds by provider.
+	CAFile string            `json:"ca_file,omitempty"`
+	Clouds map[string]string `json:"clouds,omitempty"`
 }
 
 // ReadyFile is where a data folder says that a dev runs from it.

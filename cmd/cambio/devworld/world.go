@@ -31,8 +31,8 @@ type World struct {
 	cluster, corp *issuer
 }
 
-// Create opens a data folder and makes whatever it lacks. What is there stays as
-// it is, an edited policy above all.
+// Create opens a data folder and makes whatever it lacks, save its policy. What is
+// there stays as it is.
 func Create(dir string) (*World, error) {
 	for _, d := range []string{dir, filepath.Join(dir, "world"), filepath.Join(dir, "tokens")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -56,7 +56,7 @@ func Create(dir string) (*World, error) {
 			return nil, err
 		}
 	}
-	return w, w.writePolicy()
+	return w, nil
 }
 
 // Open opens the data folder of a dev that runs, or ran. A folder that is none
@@ -79,9 +79,9 @@ func open(dir string, create bool) (*World, error) {
 	return w, err
 }
 
-// writePolicy writes the sample policy where there is no policy folder yet. It is
-// the newcomer's from then on.
-func (w *World) writePolicy() error {
+// WritePolicy writes the sample policy, and files beside it by name, where there is
+// no policy folder yet. It is the newcomer's from then on.
+func (w *World) WritePolicy(beside map[string][]byte) error {
 	if _, err := os.Stat(w.PolicyDir()); err == nil {
 		return nil
 	}
@@ -96,6 +96,11 @@ func (w *World) writePolicy() error {
 	}
 	if err := os.CopyFS(draft, sample); err != nil {
 		return fmt.Errorf("writing the sample policy: %w", err)
+	}
+	for name, text := range beside {
+		if err := os.WriteFile(filepath.Join(draft, name), text, 0o644); err != nil {
+			return fmt.Errorf("writing the sample policy: %w", err)
+		}
 	}
 	if err := os.Chmod(draft, 0o755); err != nil {
 		return fmt.Errorf("writing the sample policy: %w", err)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -170,10 +171,20 @@ func TestS35KeysAreMadeOnTheSpot(t *testing.T) {
 	if _, err := one.SealKey(); err != nil {
 		t.Fatal(err)
 	}
+	secret, err := one.OCISecret()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := again.OCISecret(); err != nil || !kept.Equal(secret) {
+		t.Errorf("the secret changed: %v", err)
+	}
+	if others, err := other.OCISecret(); err != nil || others.Equal(secret) {
+		t.Errorf("two folders share a secret: %v", err)
+	}
 	if err := one.WriteTokens(now); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"seal.key", "world/cluster.key.pem", "world/corp.key.pem", "tokens/auditor.jwt", "tokens/operator.jwt"} {
+	for _, file := range []string{"seal.key", "world/cluster.key.pem", "world/corp.key.pem", "world/oci-client.secret", "tokens/auditor.jwt", "tokens/operator.jwt"} {
 		info, err := os.Stat(filepath.Join(one.Dir(), file))
 		if err != nil {
 			t.Fatal(err)
@@ -203,15 +214,28 @@ func TestSealKeyStays(t *testing.T) {
 // TestPolicyIsWrittenOnce: what the newcomer edited is theirs.
 func TestPolicyIsWrittenOnce(t *testing.T) {
 	w := create(t)
-	sample := filepath.Join(w.PolicyDir(), "dev.yaml")
+	if err := w.WritePolicy(map[string][]byte{"clouds.yaml": []byte("# first\n")}); err != nil {
+		t.Fatal(err)
+	}
+	sample, beside := filepath.Join(w.PolicyDir(), "dev.yaml"), filepath.Join(w.PolicyDir(), "clouds.yaml")
 	if err := os.WriteFile(sample, []byte("# mine\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := devworld.Create(w.Dir()); err != nil {
+	if err := os.Remove(beside); err != nil {
+		t.Fatal(err)
+	}
+	again, err := devworld.Create(w.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.WritePolicy(map[string][]byte{"clouds.yaml": []byte("# second\n")}); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(sample); err != nil || string(text) != "# mine\n" {
 		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := os.Stat(beside); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was removed is back: %v", err)
 	}
 }
 
@@ -233,11 +257,14 @@ func TestNoData(t *testing.T) {
 
 func TestReadyFile(t *testing.T) {
 	dir := t.TempDir()
-	want := devworld.Ready{URL: "http://127.0.0.1:1", OpsURL: "http://127.0.0.1:2", Issuer: "http://127.0.0.1:1", PolicyDir: "p", DataDir: "d"}
+	want := devworld.Ready{
+		URL: "http://127.0.0.1:1", OpsURL: "http://127.0.0.1:2", Issuer: "http://127.0.0.1:1", PolicyDir: "p", DataDir: "d",
+		CAFile: "c", Clouds: map[string]string{"aws": "https://127.0.0.1:3"},
+	}
 	if err := want.Write(devworld.ReadyFile(dir)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := devworld.FindReady(dir); err != nil || got != want {
+	if got, err := devworld.FindReady(dir); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
@@ -305,5 +332,37 @@ func TestPlays(t *testing.T) {
 		if devworld.Plays(issuer) != want {
 			t.Errorf("Plays(%q) is %v", issuer, !want)
 		}
+	}
+}
+
+// TestPortsAreKept: a stand-in answers where it did, and where it cannot, the policy
+// says where it does; in no other place, and each port by itself.
+func TestPortsAreKept(t *testing.T) {
+	w := create(t)
+	if ports, err := w.Ports(); err != nil || len(ports) != 0 {
+		t.Fatalf("%v, %v", ports, err)
+	}
+	if err := w.WritePolicy(map[string][]byte{devworld.CloudsFile: []byte(
+		"a: https://127.0.0.1:808\nb: https://127.0.0.1:8081\nc: https://127.0.0.1:8082/x\nd: https://10.0.0.1:8081\n")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.KeepPorts(map[string]int{"aws": 8081, "gcp": 8082}); err != nil {
+		t.Fatal(err)
+	}
+	if moved, err := w.MovePolicy(map[string]int{"aws": 8081, "gcp": 8082}); err != nil || moved {
+		t.Fatalf("%v, %v", moved, err)
+	}
+	if moved, err := w.MovePolicy(map[string]int{"aws": 8082, "gcp": 9999}); err != nil || !moved {
+		t.Fatalf("%v, %v", moved, err)
+	}
+	text, err := os.ReadFile(filepath.Join(w.PolicyDir(), devworld.CloudsFile))
+	if want := "a: https://127.0.0.1:808\nb: https://127.0.0.1:8082\nc: https://127.0.0.1:9999/x\nd: https://10.0.0.1:8081\n"; err != nil || string(text) != want {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := os.Remove(filepath.Join(w.PolicyDir(), devworld.CloudsFile)); err != nil {
+		t.Fatal(err)
+	}
+	if moved, err := w.MovePolicy(map[string]int{"aws": 1}); err != nil || moved {
+		t.Errorf("a file that is not there: %v, %v", moved, err)
 	}
 }

@@ -45,6 +45,7 @@ type Expect struct {
 	MaxAge     time.Duration             // now - `iat`
 	MaxLife    time.Duration             // `exp` - `iat`
 	SingleUse  bool                      // each `jti` once
+	List       bool                      // `aud` may be a list of one, as clusters have it
 }
 
 // Claims are those of a verified assertion.
@@ -56,6 +57,8 @@ type Claims struct {
 	Issued   time.Time
 	Expires  time.Time
 	All      map[string]any
+
+	listed bool // `aud` was a list
 }
 
 // Assertions verifies assertions of the world's issuer. It is safe for concurrent
@@ -86,6 +89,9 @@ func (a *Assertions) Verify(token string, expect Expect) (Claims, error) {
 	c, err := read(payload)
 	if err != nil {
 		return Claims{}, err
+	}
+	if c.listed && !expect.List {
+		return Claims{}, &Fault{ReasonMalformed, "the assertion's aud is a list"}
 	}
 	return c, a.check(c, expect)
 }
@@ -118,17 +124,16 @@ func (a *Assertions) open(token string, algorithms []jose.SignatureAlgorithm) ([
 	return payload, nil
 }
 
-// read takes the claims of a payload whose signature has verified. `aud` is a single
-// string: some clouds take no array.
+// read takes the claims of a payload whose signature has verified.
 func read(payload []byte) (Claims, error) {
 	var c struct {
-		Issuer    string  `json:"iss"`
-		Subject   string  `json:"sub"`
-		Audience  string  `json:"aud"`
-		ID        string  `json:"jti"`
-		Issued    float64 `json:"iat"`
-		Expires   float64 `json:"exp"`
-		NotBefore float64 `json:"nbf"`
+		Issuer    string   `json:"iss"`
+		Subject   string   `json:"sub"`
+		Audience  audience `json:"aud"`
+		ID        string   `json:"jti"`
+		Issued    float64  `json:"iat"`
+		Expires   float64  `json:"exp"`
+		NotBefore float64  `json:"nbf"`
 	}
 	all := map[string]any{}
 	if json.Unmarshal(payload, &c) != nil || json.Unmarshal(payload, &all) != nil {
@@ -138,9 +143,31 @@ func read(payload []byte) (Claims, error) {
 		return Claims{}, &Fault{ReasonMalformed, "the assertion has no iat or no exp"}
 	}
 	return Claims{
-		Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, ID: c.ID,
+		Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience.name, listed: c.Audience.listed, ID: c.ID,
 		Issued: time.Unix(int64(c.Issued), 0), Expires: time.Unix(int64(c.Expires), 0), All: all,
 	}, nil
+}
+
+// audience is `aud` (RFC 7519 §4.1.3): a text, or a list of one.
+type audience struct {
+	name   string
+	listed bool
+}
+
+// UnmarshalJSON reads either form.
+func (a *audience) UnmarshalJSON(text []byte) error {
+	if json.Unmarshal(text, &a.name) == nil {
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(text, &list); err != nil {
+		return err
+	}
+	if len(list) != 1 {
+		return fmt.Errorf("aud is a list of %d", len(list))
+	}
+	a.name, a.listed = list[0], true
+	return nil
 }
 
 // skew is how far clouds let clocks be apart.

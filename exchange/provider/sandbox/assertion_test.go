@@ -74,6 +74,11 @@ func TestAssertionFaults(t *testing.T) {
 	if c, err := a.Verify(good, expect); err != nil || c.Subject != "default:bedrock" || c.All["aud"] != "sts" {
 		t.Fatalf("%+v: %v", c, err)
 	}
+	lists := expect
+	lists.List = true
+	if c, err := a.Verify(sign(key, "k1", map[string]any{"aud": []string{"sts"}}), lists); err != nil || c.Audience != "sts" {
+		t.Fatalf("a list of one: %+v: %v", c, err)
+	}
 	rsaOnly := expect
 	rsaOnly.Algorithms = nil
 	for name, c := range map[string]struct {
@@ -89,6 +94,8 @@ func TestAssertionFaults(t *testing.T) {
 		"issuer":          {sign(key, "k1", map[string]any{"iss": "https://cambio.example"}), expect, sandbox.ReasonIssuer},
 		"audience":        {sign(key, "k1", map[string]any{"aud": "sts.example"}), expect, sandbox.ReasonAudience},
 		"many audiences":  {sign(key, "k1", map[string]any{"aud": []string{"sts"}}), expect, sandbox.ReasonMalformed},
+		"two audiences":   {sign(key, "k1", map[string]any{"aud": []string{"sts", "other"}}), lists, sandbox.ReasonMalformed},
+		"no audience":     {sign(key, "k1", map[string]any{"aud": []string{}}), lists, sandbox.ReasonMalformed},
 		"expired":         {sign(key, "k1", map[string]any{"exp": noon.Unix()}), expect, sandbox.ReasonExpired},
 		"from the future": {sign(key, "k1", map[string]any{"iat": noon.Add(2 * time.Minute).Unix()}), expect, sandbox.ReasonNotYet},
 		"too long":        {sign(key, "k1", map[string]any{"exp": noon.Add(time.Hour).Unix()}), expect, sandbox.ReasonTooLong},

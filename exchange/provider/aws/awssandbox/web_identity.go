@@ -70,7 +70,7 @@ func (s *Server) verify(token string) (*identityProvider, sandbox.Claims, *refus
 		return nil, sandbox.Claims{}, refuse(http.StatusBadRequest, "IDPCommunicationError", "Couldn't communicate with the identity provider")
 	}
 	claims, err := provider.assertions.Verify(token, sandbox.Expect{
-		Audiences: provider.audiences, Algorithms: algorithms, SingleUse: s.singleUse,
+		Audiences: provider.audiences, Algorithms: algorithms, SingleUse: s.singleUse, List: true,
 	})
 	if err != nil {
 		return nil, sandbox.Claims{}, refuseToken(err)

@@ -109,7 +109,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 // computeResource takes a token of the linked cluster for a profile that trusts the
 // service account.
 func (s *Server) computeResource(w http.ResponseWriter, form url.Values) {
-	c, err := s.tokens.Verify(form.Get("cr_token"), sandbox.Expect{Audiences: []string{"iam"}})
+	c, err := s.tokens.Verify(form.Get("cr_token"), sandbox.Expect{Audiences: []string{"iam"}, List: true})
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "BXNIM0505E", "Compute resource token: "+err.Error())
 		return
