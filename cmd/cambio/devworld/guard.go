@@ -55,7 +55,7 @@ func CheckAddress(address string) error {
 		return fmt.Errorf("%q is no host:port: write 127.0.0.1:8080", address)
 	}
 	if !exchange.LoopbackHost(host) {
-		return fmt.Errorf("cambio dev listens on this machine only: write 127.0.0.1 instead of %q", host)
+		return fmt.Errorf("this listens on this machine only: write 127.0.0.1 instead of %q", host)
 	}
 	return nil
 }
