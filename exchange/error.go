@@ -100,7 +100,17 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
-// What a Ledger answers besides success and failure. All three mean: withhold.
+// FallenError is a Ledger's answer to what relies on a lease that is revoked, has
+// expired or is gone: nothing was written.
+type FallenError struct{ Lease ID }
+
+// Error names the lease, for the log.
+func (e *FallenError) Error() string {
+	return "the lease " + e.Lease.String() + " does not stand any more"
+}
+
+// What a Ledger answers besides success, failure and a FallenError. All of them
+// mean: withhold.
 var (
 	// ErrSettled: the exchange has another terminal outcome already (S27).
 	ErrSettled = errors.New("the exchange has been settled otherwise")

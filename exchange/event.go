@@ -113,6 +113,8 @@ type Intent struct {
 	Deadline time.Time // by which the outcome is expected
 	Epoch    int64     // of the denies that the decision looked at
 	Once     *Once
+	// Relies are leases that must stand when the intent is written, each once.
+	Relies []ID
 }
 
 // Outcome is the terminal event of an exchange, with what must become durable
@@ -122,4 +124,8 @@ type Outcome struct {
 	Epoch int64 // of the denies that the decision looked at; unused for what is not issued
 	Lease *Lease
 	Once  *Once
+	// Relies are leases that must stand when the outcome is written, each once: of the
+	// tokens of ours that the exchange descends from, and of a credential that was at
+	// hand.
+	Relies []ID
 }

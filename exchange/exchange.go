@@ -9,7 +9,8 @@ import (
 )
 
 // maxDecisions bounds how often one exchange is decided again because denies
-// keep coming in.
+// keep coming in, and how often it is served again because credentials at hand are
+// being revoked.
 const maxDecisions = 4
 
 // DefaultTimeout and SettleTimeout bound the steps of one exchange.
@@ -91,6 +92,7 @@ type run struct {
 	decision Decision
 	once     *Once
 	minted   Credential // what an upstream slot gave, for the record of its withdrawal
+	fallen   []Secret   // credentials at hand that turned out to be revoked
 }
 
 // classify makes every failure an *Error with the exchange's id on it.
@@ -301,8 +303,19 @@ func (x *run) refusal() error {
 	return Fault(x.decision.Refusal, x.decision.Advice, nil)
 }
 
-// vend reserves, and runs the slot in as many commits as it needs.
+// vend serves the grant, and again where what was at hand had been revoked elsewhere.
 func (x *run) vend(ctx context.Context) (Credential, error) {
+	for range maxDecisions {
+		if c, err := x.serve(ctx); err != errFell {
+			return c, err
+		}
+	}
+	return Credential{}, x.fail(ctx, Fault(KindUnavailable, "credentials are being revoked one after the other; try again", errFell))
+}
+
+// serve reserves, and runs the slot in as many commits as it needs. errFell: nothing
+// is written yet.
+func (x *run) serve(ctx context.Context) (Credential, error) {
 	slot, err := x.Vendor.Reserve(ctx, x.grant())
 	if err != nil {
 		return Credential{}, x.fail(ctx, err)
@@ -369,8 +382,20 @@ func (x *run) grant() Grant {
 	}
 }
 
-// stopped tells which credentials an emergency deny names; nil where none does.
+// stopped tells which credentials at hand must not serve: those that fell, and those
+// that an emergency deny names; nil where there are none.
 func (x *run) stopped() func(Secret) bool {
+	denied := x.denied()
+	if len(x.fallen) == 0 {
+		return denied
+	}
+	return func(value Secret) bool {
+		return slices.ContainsFunc(x.fallen, value.Equal) || denied != nil && denied(value)
+	}
+}
+
+// denied tells which credentials an emergency deny names; nil where none does.
+func (x *run) denied() func(Secret) bool {
 	denier, ok := x.decider.(CredentialDenier)
 	if !ok {
 		return nil

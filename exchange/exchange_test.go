@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -250,6 +251,9 @@ type ledger struct {
 	events []exchange.Event
 	leases []exchange.Lease
 	used   map[exchange.Once]exchange.ID
+	// revoked are leases that nothing may rely on; fells, if any, says so of others.
+	revoked map[exchange.ID]bool
+	fells   func(lease exchange.ID) bool
 
 	// before and after, if any, run around a write that is at hand; an error from
 	// before means that it is not persisted, one from after that it is and the
@@ -264,19 +268,40 @@ func (l *ledger) Intend(ctx context.Context, i exchange.Intent) error {
 	if !i.Deadline.After(i.Event.At) {
 		l.t.Error("an intent whose deadline is not after it")
 	}
-	return l.write(ctx, i.Event, i.Epoch, true, i.Once, nil)
+	l.relies(i.Event, i.Relies)
+	return l.write(ctx, i.Event, i.Epoch, true, i.Once, nil, i.Relies)
 }
 
 func (l *ledger) Settle(ctx context.Context, o exchange.Outcome) error {
 	if !o.Event.Type.Terminal() {
 		l.t.Errorf("an outcome of type %v", o.Event.Type)
 	}
-	return l.write(ctx, o.Event, o.Epoch, o.Event.Type == exchange.EventIssued, o.Once, o.Lease)
+	l.relies(o.Event, o.Relies)
+	return l.write(ctx, o.Event, o.Epoch, o.Event.Type == exchange.EventIssued, o.Once, o.Lease, o.Relies)
+}
+
+// relies checks that an event relies on all that it says it descends from, and on the
+// lease of what was at hand; and that what hands nothing out relies on nothing.
+func (l *ledger) relies(e exchange.Event, on []exchange.ID) {
+	var want []string
+	if e.Type == exchange.EventIntent || e.Type == exchange.EventIssued {
+		want = slices.Clone(e.Record.Lineage)
+	}
+	if e.Record.Reused {
+		want = append(want, e.Record.Lease)
+	}
+	var got []string
+	for _, lease := range on {
+		got = append(got, lease.String())
+	}
+	if !slices.Equal(got, want) {
+		l.t.Errorf("the %s relies on %v, want %v", e.Type, got, want)
+	}
 }
 
 func (l *ledger) Note(context.Context, exchange.Event) error { return nil }
 
-func (l *ledger) write(ctx context.Context, e exchange.Event, epoch int64, bound bool, once *exchange.Once, lease *exchange.Lease) error {
+func (l *ledger) write(ctx context.Context, e exchange.Event, epoch int64, bound bool, once *exchange.Once, lease *exchange.Lease, relies []exchange.ID) error {
 	if _, limited := ctx.Deadline(); !limited {
 		l.t.Error("a write without a deadline")
 	}
@@ -288,7 +313,7 @@ func (l *ledger) write(ctx context.Context, e exchange.Event, epoch int64, bound
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := l.append(e, epoch, bound, once, lease); err != nil {
+	if err := l.append(e, epoch, bound, once, lease, relies); err != nil {
 		return err
 	}
 	if l.after != nil {
@@ -297,7 +322,7 @@ func (l *ledger) write(ctx context.Context, e exchange.Event, epoch int64, bound
 	return nil
 }
 
-func (l *ledger) append(e exchange.Event, epoch int64, bound bool, once *exchange.Once, lease *exchange.Lease) error {
+func (l *ledger) append(e exchange.Event, epoch int64, bound bool, once *exchange.Once, lease *exchange.Lease, relies []exchange.ID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if bound && epoch != l.epoch {
@@ -306,6 +331,11 @@ func (l *ledger) append(e exchange.Event, epoch int64, bound bool, once *exchang
 	for _, old := range l.events {
 		if old.Exchange == e.Exchange && (old.Type == e.Type || old.Type.Terminal() && e.Type.Terminal()) {
 			return exchange.ErrSettled
+		}
+	}
+	for _, id := range relies {
+		if l.revoked[id] || l.fells != nil && l.fells(id) {
+			return &exchange.FallenError{Lease: id}
 		}
 	}
 	if once != nil {
@@ -382,9 +412,12 @@ func (l *ledger) check() {
 // is durable.
 type vendor struct {
 	t      testing.TB
-	mode   exchange.Mode
+	mode   exchange.Mode // of what is at hand; what replaces that is minted upstream
 	ledger *ledger
 	life   time.Duration
+	spare  bool // upstream gives what was at hand
+	// endless: there is always another one at hand.
+	endless bool
 
 	reserve   error
 	vend      func(ctx context.Context) error // fails instead of minting
@@ -397,6 +430,8 @@ type vendor struct {
 
 type slot struct {
 	vendor   *vendor
+	mode     exchange.Mode
+	value    exchange.Secret
 	grant    exchange.Grant
 	minted   bool
 	revoked  bool
@@ -409,16 +444,21 @@ func (v *vendor) Reserve(_ context.Context, g exchange.Grant) (exchange.Slot, er
 	if v.reserve != nil {
 		return nil, v.reserve
 	}
-	s := &slot{vendor: v, grant: g}
+	s := &slot{vendor: v, grant: g, mode: v.mode}
+	for _, before := range v.slots {
+		if g.Stopped != nil && g.Stopped(before.value) && !v.endless {
+			s.mode = exchange.ModeUpstream
+		}
+	}
 	v.slots = append(v.slots, s)
 	return s, nil
 }
 
-func (s *slot) Mode() exchange.Mode { return s.vendor.mode }
+func (s *slot) Mode() exchange.Mode { return s.mode }
 
 func (s *slot) Vend(ctx context.Context) (exchange.Credential, error) {
 	v := s.vendor
-	if v.mode == exchange.ModeUpstream {
+	if s.mode == exchange.ModeUpstream {
 		if !v.ledger.intended(s.grant.Exchange) {
 			v.t.Error("minted outside without a durable intent")
 		}
@@ -439,10 +479,11 @@ func (s *slot) Vend(ctx context.Context) (exchange.Credential, error) {
 	if err != nil {
 		return exchange.Credential{}, err
 	}
+	s.value = exchange.NewSecret(mintedPrefix + id.String())
 	return exchange.Credential{
-		Value: exchange.NewSecret(mintedPrefix + id.String()), TokenType: "Bearer", IssuedType: exchange.TokenTypeAccessToken,
+		Value: s.value, TokenType: "Bearer", IssuedType: exchange.TokenTypeAccessToken,
 		Issued: noon, Expires: noon.Add(v.life), Scopes: s.grant.Scopes, Handle: "h1",
-		RevokeWith: exchange.NewSecret(revokeSecret), Lease: id, Minted: v.mode != exchange.ModeHit,
+		RevokeWith: exchange.NewSecret(revokeSecret), Lease: id, Minted: s.mode != exchange.ModeHit && !v.spare,
 	}, nil
 }
 
@@ -452,7 +493,7 @@ func (s *slot) Release(ctx context.Context, _ exchange.Credential, settled bool)
 	}
 	s.released++
 	s.settled = settled
-	if settled || !s.minted || s.vendor.mode != exchange.ModeUpstream {
+	if settled || !s.minted || s.mode != exchange.ModeUpstream {
 		return nil
 	}
 	if s.vendor.revoke != nil {
@@ -462,18 +503,19 @@ func (s *slot) Release(ctx context.Context, _ exchange.Credential, settled bool)
 	return nil
 }
 
-// check: each slot is released once, as settled only if its credential left, and
-// what was minted outside and did not leave is revoked.
+// check: each slot is released once, the last one of an exchange as settled only if
+// its credential left, those before it as not settled, and what was minted outside and did not leave is revoked.
 func (v *vendor) check(id exchange.ID, left bool) {
 	v.t.Helper()
-	for _, s := range v.slots {
+	for i, s := range v.slots {
 		if s.released != 1 {
 			v.t.Errorf("a slot was released %d times", s.released)
 		}
-		if s.grant.Exchange == id && s.settled != left {
-			v.t.Errorf("a slot was released as settled: %t; its credential left: %t", s.settled, left)
+		last := i == len(v.slots)-1 || v.slots[i+1].grant.Exchange != id
+		if s.grant.Exchange == id && s.settled != (left && last) {
+			v.t.Errorf("a slot was released as settled: %t; it is the last: %t; a credential left: %t", s.settled, last, left)
 		}
-		if v.mode == exchange.ModeUpstream && s.minted && !s.settled && !s.revoked && v.revoke == nil {
+		if s.mode == exchange.ModeUpstream && s.minted && !s.settled && !s.revoked && v.revoke == nil {
 			v.t.Error("a withheld credential was not revoked")
 		}
 	}

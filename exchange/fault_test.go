@@ -235,6 +235,7 @@ func TestNoCredentialWithoutItsEvent(t *testing.T) {
 		h := newHouse(t, mode)
 		for range rapid.IntRange(1, 4).Draw(rt, "exchanges") {
 			ctx, hangUp := context.WithCancel(t.Context())
+			h.ledger.fells = func(exchange.ID) bool { return rapid.IntRange(0, 3).Draw(rt, "falls") == 0 }
 			befalls := func(label string) func(context.Context, exchange.Event) error {
 				return func(context.Context, exchange.Event) error {
 					switch rapid.IntRange(0, 7).Draw(rt, label) {

@@ -24,7 +24,8 @@ type Grant struct {
 	// (S5). A credential may pass it only where the target may outlive.
 	NotAfter time.Time
 
-	// Stopped reports whether an emergency deny names a credential that is at hand
-	// already: then it is dropped and another one minted. Nil: none does.
+	// Stopped reports whether a credential that is at hand already must not serve: an
+	// emergency deny names it, or it turned out to be revoked. Then it is dropped and
+	// another one minted. Nil: none is.
 	Stopped func(Secret) bool
 }

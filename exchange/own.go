@@ -84,3 +84,12 @@ func (x *run) origin() Origin {
 		Attributes: s.Attributes, Record: s.Record, MayAct: s.MayAct, Actors: x.chain(),
 	}
 }
+
+// lineage are the leases that must stand until what came of a token of ours is
+// written; none for a token of another issuer.
+func (x *run) lineage() []ID {
+	if x.subject.Own == nil {
+		return nil
+	}
+	return x.subject.Own.Lineage
+}

@@ -97,8 +97,8 @@ type Slot interface {
 }
 
 // Ledger makes events durable. A nil error means: on disk. After ErrSettled,
-// ErrStale, ErrUsed or any other error the credential is withheld. The same
-// Event.ID again, with the same content, is success.
+// ErrStale, ErrUsed, a *FallenError or any other error the credential is withheld.
+// The same Event.ID again, with the same content, is success.
 type Ledger interface {
 	Intend(ctx context.Context, i Intent) error
 	Settle(ctx context.Context, o Outcome) error

@@ -42,10 +42,8 @@ func (x *run) event(t EventType, c Credential, reason error) (Event, error) {
 	if len(record.Actors) > 0 {
 		record.Actor = record.Actors[0]
 	}
-	if own := x.subject.Own; own != nil {
-		for _, lease := range own.Lineage {
-			record.Lineage = append(record.Lineage, lease.String())
-		}
+	for _, lease := range x.lineage() {
+		record.Lineage = append(record.Lineage, lease.String())
 	}
 	if d.Target != nil {
 		record.Target, record.Provider = d.Target.Name, d.Target.Provider
@@ -129,13 +127,10 @@ func (x *run) lease(c Credential) (*Lease, error) {
 		ID: c.Lease, Tenant: x.subject.Tenant, Exchange: x.id, Target: x.decision.Target.Name,
 		Provider: x.decision.Target.Provider, Subject: x.subject.Name, Rule: x.decision.Rule,
 		Handle: c.Handle, Issued: c.Issued, Expires: c.Expires, State: LeaseActive,
-		Latest: c.Issued.Add(x.decision.Lifetime),
+		Latest: c.Issued.Add(x.decision.Lifetime), Lineage: x.lineage(),
 	}
 	if len(x.actors) > 0 {
 		l.Actor = x.actors[0].Name
-	}
-	if own := x.subject.Own; own != nil {
-		l.Lineage = own.Lineage
 	}
 	if !c.RevokeWith.IsZero() {
 		sealed, err := x.Sealer.Seal("lease", c.Lease.String(), []byte(c.RevokeWith.Reveal()))

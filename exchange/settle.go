@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 var errReplayed = Fault(KindReplayed, "this token has been used already: get a fresh one for each exchange", nil)
@@ -30,9 +31,12 @@ func (u *unwritten) Unwrap() error { return u.reason }
 // recheck, if any, looks at what is at hand under the new decision.
 func (x *run) write(ctx context.Context, try func() error, recheck func() error) error {
 	for range maxDecisions {
+		var fallen *FallenError
 		switch err := try(); {
 		case errors.Is(err, ErrUsed):
 			return &unwritten{EventDenied, x.replayed()}
+		case errors.As(err, &fallen) && slices.Contains(x.lineage(), fallen.Lease):
+			return &unwritten{EventDenied, Fault(KindInvalidSubject, adviceOwn, fallen)}
 		case !errors.Is(err, ErrStale):
 			return err
 		}
@@ -75,6 +79,7 @@ func (x *run) intend(ctx context.Context) error {
 		defer cancel()
 		return x.Ledger.Intend(ctx, Intent{
 			Event: event, Deadline: x.Now().Add(x.timeout + SettleTimeout), Epoch: x.decision.Epoch, Once: x.once,
+			Relies: x.lineage(),
 		})
 	}, nil)
 }
@@ -89,13 +94,27 @@ func (x *run) settleIssued(ctx context.Context, slot Slot, credential Credential
 			}
 			return x.checkLifetime(credential)
 		})
-	if err != nil {
-		x.release(ctx, slot, credential, false)
-		return Credential{}, x.withhold(ctx, err)
+	if err == nil {
+		x.release(ctx, slot, credential, true)
+		return credential, nil
 	}
-	x.release(ctx, slot, credential, true)
-	return credential, nil
+	x.release(ctx, slot, credential, false)
+	var settled *unwritten
+	var fallen *FallenError
+	switch {
+	case errors.As(err, &settled) || !errors.As(err, &fallen):
+	case slot.Mode() == ModeHit:
+		x.fallen = append(x.fallen, credential.Value)
+		return Credential{}, errFell
+	default: // the provider is in trouble, and the intent is spent
+		err = &unwritten{EventFailed, Fault(KindUnavailable, "the credential at hand was revoked in this moment; try again", fallen)}
+	}
+	return Credential{}, x.withhold(ctx, err)
 }
+
+// errFell: the credential at hand was revoked, by whichever replica, and another may
+// serve.
+var errFell = errors.New("the credential at hand does not stand any more")
 
 // settle writes the terminal outcome, under a deadline of its own that no caller's
 // hanging up ends.
@@ -106,11 +125,13 @@ func (x *run) settle(ctx context.Context, t EventType, c Credential, reason erro
 	}
 	outcome := Outcome{Event: event, Epoch: x.decision.Epoch}
 	if t == EventIssued {
-		outcome.Once = x.once
-		if c.Lease.IsZero() {
+		outcome.Once, outcome.Relies = x.once, x.lineage()
+		switch {
+		case c.Lease.IsZero():
 			return errors.New("a credential without a lease")
-		}
-		if c.Minted {
+		case !c.Minted: // last: where its lineage fell too, that is said
+			outcome.Relies = append(slices.Clip(outcome.Relies), c.Lease)
+		default:
 			if outcome.Lease, err = x.lease(c); err != nil {
 				return err
 			}

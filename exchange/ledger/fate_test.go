@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +112,33 @@ func TestStatuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestS26Fallen: what an entry relies on reaches the log, and the lease that fell the
+// caller.
+func TestS26Fallen(t *testing.T) {
+	l := open(t, answer{result: ledger.Result{Status: ledger.StatusFallen, Fallen: exchange.ID{7}}}, ledger.Options{})
+	for _, s := range steps {
+		var fallen *exchange.FallenError
+		if err := s.write(t.Context(), l, event(s.of)); !errors.As(err, &fallen) || fallen.Lease != (exchange.ID{7}) {
+			t.Errorf("%s: %v", s.name, err)
+		}
+	}
+	log := newMemory()
+	l = open(t, log, ledger.Options{})
+	relies := []exchange.ID{{7}, {8}}
+	intent, outcome := event(exchange.EventIntent), event(exchange.EventIssued)
+	if err := l.Intend(t.Context(), exchange.Intent{Event: intent, Deadline: intent.At.Add(time.Second), Relies: relies}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settle(t.Context(), exchange.Outcome{Event: outcome, Relies: relies}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []exchange.ID{intent.ID, outcome.ID} {
+		if got := log.events[id][0].Relies; !slices.Equal(got, relies) {
+			t.Errorf("the log was told of %v", got)
+		}
 	}
 }
 

@@ -179,6 +179,8 @@ func outcome(r Result) error {
 		return exchange.ErrStale
 	case StatusUsed:
 		return exchange.ErrUsed
+	case StatusFallen:
+		return &exchange.FallenError{Lease: r.Fallen}
 	case StatusFaulty:
 		if r.Err == nil {
 			return errors.New("the database refused the event's data")

@@ -110,6 +110,7 @@ func (l *Ledger) Intend(ctx context.Context, i exchange.Intent) error {
 		return err
 	}
 	e.Deadline, e.Epoch, e.Once = i.Deadline.UnixMicro(), i.Epoch, i.Once
+	e.Relies = i.Relies
 	return l.write(ctx, e)
 }
 
@@ -123,7 +124,7 @@ func (l *Ledger) Settle(ctx context.Context, o exchange.Outcome) error {
 	if err != nil {
 		return err
 	}
-	e.Lease, e.Once = o.Lease, o.Once
+	e.Lease, e.Once, e.Relies = o.Lease, o.Once, o.Relies
 	if o.Event.Type == exchange.EventIssued {
 		e.Epoch = o.Epoch
 	}

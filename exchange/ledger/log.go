@@ -24,6 +24,11 @@ type Log interface {
 	// try; in another exchange's entry it is StatusUsed, within one batch too. What
 	// is not appended writes no lease and, unless another entry of its exchange
 	// did, burns nothing.
+	//
+	// An entry of which a lease that it Relies on is revoked, has expired by the
+	// database's clock or is not there is not written: StatusFallen. Whoever revokes
+	// waits for an append that relies on the lease, or the append waits for them; so
+	// nothing that relies on a lease is appended after the event of its revocation.
 	Append(ctx context.Context, entries []Entry) ([]Result, error)
 
 	// Pending lists at most limit intents without an outcome, of every tenant,
@@ -55,6 +60,7 @@ type Entry struct {
 	Epoch    int64  // AnyEpoch: not bound to a deny epoch
 	Lease    *exchange.Lease
 	Once     *exchange.Once
+	Relies   []exchange.ID // leases that must stand, each once; none for nearly all
 }
 
 // AnyEpoch marks an entry that no deny can make stale: a refusal, a failure,
@@ -79,12 +85,14 @@ const (
 	StatusStale           // decided under an older deny epoch (S31)
 	StatusUsed            // its single-use value was burnt by another exchange (S13)
 	StatusFaulty          // the data was refused; Result.Err says why
+	StatusFallen          // a lease that it relies on stands no more; Result.Fallen is the first
 )
 
 // Result is the fate of one entry.
 type Result struct {
 	Status Status
 	Epoch  int64 // the tenant's current deny epoch
+	Fallen exchange.ID
 	Err    error
 }
 

@@ -26,6 +26,7 @@ type office struct {
 	mu     sync.Mutex
 	events []exchange.Event
 	write  func(exchange.Event) error // before a write; an error: not persisted
+	dead   sync.Map                   // leases that nothing may rely on
 	denied atomic.Bool
 	epoch  atomic.Int64
 }
@@ -66,14 +67,14 @@ func (o *office) Admit(context.Context, exchange.Question, exchange.Decision) (f
 func (o *office) Observe(context.Context, exchange.Report) {}
 
 func (o *office) Intend(_ context.Context, i exchange.Intent) error {
-	return o.record(i.Event, i.Epoch)
+	return o.record(i.Event, i.Epoch, i.Relies...)
 }
 func (o *office) Settle(_ context.Context, x exchange.Outcome) error {
-	return o.record(x.Event, x.Epoch)
+	return o.record(x.Event, x.Epoch, x.Relies...)
 }
 func (o *office) Note(_ context.Context, e exchange.Event) error { return o.record(e, 0) }
 
-func (o *office) record(e exchange.Event, epoch int64) error {
+func (o *office) record(e exchange.Event, epoch int64, relies ...exchange.ID) error {
 	if o.write != nil {
 		if err := o.write(e); err != nil {
 			return err
@@ -81,6 +82,11 @@ func (o *office) record(e exchange.Event, epoch int64) error {
 	}
 	if (e.Type == exchange.EventIssued || e.Type == exchange.EventIntent) && epoch != o.epoch.Load() {
 		return exchange.ErrStale
+	}
+	for _, lease := range relies {
+		if _, dead := o.dead.Load(lease); dead {
+			return &exchange.FallenError{Lease: lease}
+		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
