@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -105,6 +106,9 @@ func (s *Store) append(ctx context.Context, entries []ledger.Entry) ([]ledger.Re
 	defer rows.release()
 	batch := &pgx.Batch{}
 	batch.Queue(db.ShareEpoch, int64(epochLock))
+	if rows.holds.id.n > 0 {
+		batch.Queue(db.HoldLeases, rows.holdArguments()...)
+	}
 	if rows.burns.hash.n > 0 {
 		batch.Queue(db.Burn, rows.burnArguments()...)
 	}
@@ -168,6 +172,15 @@ func slotOf(e *ledger.Entry) exchange.ID {
 	return e.ID
 }
 
+// idList is ids as the text of an array.
+func idList(ids []exchange.ID) string {
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	return "{" + strings.Join(texts, ",") + "}"
+}
+
 // explain says why entries were not written. What stands in an entry's place comes
 // first: one that was appended before a deny is a replay, however stale it is now.
 func (s *Store) explain(ctx context.Context, entries []ledger.Entry, unwritten []int, results []ledger.Result) error {
@@ -182,6 +195,7 @@ func (s *Store) explain(ctx context.Context, entries []ledger.Entry, unwritten [
 			once = &exchange.Once{} // names nothing
 		}
 		ask.Realms, ask.Hashes = append(ask.Realms, once.Realm), append(ask.Hashes, once.Hash[:])
+		ask.Relies = append(ask.Relies, idList(e.Relies))
 	}
 	found, err := s.queries.Explain(ctx, ask)
 	if err != nil {
@@ -196,6 +210,8 @@ func (s *Store) explain(ctx context.Context, entries []ledger.Entry, unwritten [
 			result.Status = ledger.StatusSettled
 		case e.Epoch != ledger.AnyEpoch && e.Epoch != result.Epoch:
 			result.Status = ledger.StatusStale
+		case !row.Fallen.IsZero():
+			result.Status, result.Fallen = ledger.StatusFallen, row.Fallen
 		case row.Used:
 			result.Status = ledger.StatusUsed
 		default:

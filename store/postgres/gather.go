@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -14,13 +15,14 @@ import (
 // parameters.
 type rows struct {
 	tenants []string // each once, if the batch is sorted by tenant
-	events  struct{ id, exchange, tenant, typ, at, deadline, record, epoch, realm, hash array }
+	events  struct{ id, exchange, tenant, typ, at, deadline, record, epoch, realm, hash, relies array }
 	leases  struct {
 		event, tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state array
 
 		actor, lineage, latest, origin array // null for most, so left out at the end
 	}
-	burns   struct{ tenant, realm, hash, exchange, expires, epoch array }
+	holds   struct{ tenant, id array } // the leases that entries rely on
+	burns   struct{ tenant, realm, hash, exchange, expires, epoch, relies array }
 	intents struct{ tenant, exchange, id array }
 }
 
@@ -32,10 +34,10 @@ var pool = sync.Pool{New: func() any { return newRows() }}
 
 func newRows() *rows {
 	r := &rows{}
-	e, l, b, i := &r.events, &r.leases, &r.burns, &r.intents
+	e, l, h, b, i := &r.events, &r.leases, &r.holds, &r.burns, &r.intents
 	for oid, arrays := range map[uint32][]*array{
-		pgtype.UUIDOID:        {&e.id, &e.exchange, &l.event, &l.id, &l.exchange, &b.exchange, &i.exchange, &i.id},
-		pgtype.TextOID:        {&e.tenant, &e.realm, &l.tenant, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.actor, &l.lineage, &b.tenant, &b.realm, &i.tenant},
+		pgtype.UUIDOID:        {&e.id, &e.exchange, &l.event, &l.id, &l.exchange, &h.id, &b.exchange, &i.exchange, &i.id},
+		pgtype.TextOID:        {&e.tenant, &e.realm, &e.relies, &l.tenant, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.actor, &l.lineage, &h.tenant, &b.tenant, &b.realm, &b.relies, &i.tenant},
 		pgtype.Int2OID:        {&e.typ, &l.state},
 		pgtype.Int8OID:        {&e.epoch, &b.epoch},
 		pgtype.TimestamptzOID: {&e.at, &e.deadline, &l.issued, &l.expires, &l.latest, &b.expires},
@@ -52,7 +54,7 @@ func newRows() *rows {
 func (r *rows) eventArguments() []any {
 	e, l := &r.events, &r.leases
 	return []any{
-		&e.id, &e.exchange, &e.tenant, &e.typ, &e.at, &e.deadline, &e.record, &e.epoch, &e.realm, &e.hash,
+		&e.id, &e.exchange, &e.tenant, &e.typ, &e.at, &e.deadline, &e.record, &e.epoch, &e.realm, &e.hash, &e.relies,
 		&l.event, &l.tenant, &l.id, &l.exchange, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.sealed, &l.issued, &l.expires, &l.state,
 		&l.actor, &l.lineage, &l.latest, &l.origin,
 	}
@@ -60,8 +62,10 @@ func (r *rows) eventArguments() []any {
 
 func (r *rows) burnArguments() []any {
 	b := &r.burns
-	return []any{&b.tenant, &b.realm, &b.hash, &b.exchange, &b.expires, &b.epoch}
+	return []any{&b.tenant, &b.realm, &b.hash, &b.exchange, &b.expires, &b.epoch, &b.relies}
 }
+
+func (r *rows) holdArguments() []any { return []any{&r.holds.tenant, &r.holds.id} }
 
 func (r *rows) intentArguments() []any {
 	i := &r.intents
@@ -82,7 +86,7 @@ func gather(entries []ledger.Entry) *rows {
 }
 
 func (r *rows) release() {
-	for _, a := range append(append(r.eventArguments(), r.burnArguments()...), r.intentArguments()...) {
+	for _, a := range slices.Concat(r.eventArguments(), r.holdArguments(), r.burnArguments(), r.intentArguments()) {
 		a := a.(*array)
 		a.n, a.hasNull, a.body = 0, false, a.body[:0]
 		if cap(a.body) > maxKept {
@@ -114,12 +118,24 @@ func (r *rows) addEvent(i int, e *ledger.Entry) {
 		r.intents.exchange.id(e.Exchange)
 		r.intents.id.id(e.ID)
 	}
+	if len(e.Relies) > 0 {
+		to.relies.fill(i)
+		to.relies.ids(e.Relies)
+		for _, lease := range e.Relies {
+			r.holds.tenant.text(e.Tenant)
+			r.holds.id.id(lease)
+		}
+	}
 	if once := e.Once; once != nil {
 		to.realm.fill(i)
 		to.realm.text(once.Realm)
 		to.hash.fill(i)
 		to.hash.bytes(once.Hash[:])
 		b := &r.burns
+		if len(e.Relies) > 0 {
+			b.relies.fill(int(b.tenant.n))
+			b.relies.ids(e.Relies)
+		}
 		b.tenant.text(e.Tenant)
 		b.realm.text(once.Realm)
 		b.hash.bytes(once.Hash[:])

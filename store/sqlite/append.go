@@ -74,6 +74,13 @@ func (a *appender) append(ctx context.Context, e *ledger.Entry) (ledger.Result, 
 	if e.Epoch != ledger.AnyEpoch && e.Epoch != epoch {
 		return a.standing(ctx, e, ledger.Result{Status: ledger.StatusStale, Epoch: epoch})
 	}
+	fallen, err := a.fallen(ctx, e)
+	if err != nil {
+		return ledger.Result{}, err
+	}
+	if !fallen.IsZero() {
+		return a.standing(ctx, e, ledger.Result{Status: ledger.StatusFallen, Epoch: epoch, Fallen: fallen})
+	}
 	if e.Lease != nil {
 		if err := a.q.InsertLease(ctx, leaseRow(e)); err != nil {
 			return a.faulty(ctx, e, epoch, err)
@@ -96,6 +103,21 @@ func (a *appender) append(ctx context.Context, e *ledger.Entry) (ledger.Result, 
 		return a.standing(ctx, e, ledger.Result{Status: ledger.StatusUsed, Epoch: epoch})
 	}
 	return a.faulty(ctx, e, epoch, err)
+}
+
+// fallen is the first lease that the entry relies on and that does not stand; zero:
+// all do. Nobody else writes meanwhile.
+func (a *appender) fallen(ctx context.Context, e *ledger.Entry) (exchange.ID, error) {
+	for _, id := range e.Relies {
+		stands, err := a.q.Stands(ctx, db.StandsParams{Tenant: e.Tenant, ID: id[:]})
+		if err != nil {
+			return exchange.ID{}, fmt.Errorf("looking at a lease that an event relies on: %w", err)
+		}
+		if !stands {
+			return id, nil
+		}
+	}
+	return exchange.ID{}, nil
 }
 
 func (a *appender) epoch(ctx context.Context, tenant string) (int64, error) {

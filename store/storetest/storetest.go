@@ -65,6 +65,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"TestS26Renew", testRenew},
 		{"TestS26Prune", testPrune},
 		{"Standing", testStanding},
+		{"TestS26Relies", testRelies},
+		{"TestS26NothingLandsAfterTheRevocation", testNothingLandsAfterTheRevocation},
 		{"Unsettled", testUnsettled},
 		{"Sessions", testSessions},
 		{"Ping", testPing},
@@ -222,6 +224,7 @@ func name(s ledger.Status) string {
 	names := map[ledger.Status]string{
 		ledger.StatusInserted: "inserted", ledger.StatusReplayed: "replayed", ledger.StatusSettled: "settled",
 		ledger.StatusStale: "stale", ledger.StatusUsed: "used", ledger.StatusFaulty: "faulty",
+		ledger.StatusFallen: "fallen",
 	}
 	if n, ok := names[s]; ok {
 		return n

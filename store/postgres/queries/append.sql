@@ -6,29 +6,43 @@ select pg_advisory_xact_lock_shared(sqlc.arg(key)::bigint);
 -- name: OwnEpoch :exec
 select pg_advisory_xact_lock(sqlc.arg(key)::bigint);
 
+-- name: HoldLeases :exec
+-- Keeps the leases that entries rely on from being revoked until the transaction
+-- ends. Those that are being revoked are waited for: what follows sees them revoked.
+select 1 from cambio.leases l
+where (l.tenant, l.id) in (select unnest(sqlc.arg(tenants)::text[]), unnest(sqlc.arg(ids)::uuid[])) and l.state = 1
+order by l.tenant, l.id for share;
+
 -- name: Burn :exec
--- Burns single-use values (S13) for the exchanges whose epoch is current. An
--- exchange that has burnt its value before changes nothing.
+-- Burns single-use values (S13) for the exchanges whose epoch is current and whose
+-- leases stand. An exchange that has burnt its value before changes nothing.
 insert into cambio.used (tenant, realm, hash, exchange, expires)
 select b.tenant, b.realm, b.hash, b.exchange, b.expires
 from (
 	select
 		unnest(sqlc.arg(tenants)::text[]) as tenant, unnest(sqlc.arg(realms)::text[]) as realm,
 		unnest(sqlc.arg(hashes)::bytea[]) as hash, unnest(sqlc.arg(exchanges)::uuid[]) as exchange,
-		unnest(sqlc.arg(expiries)::timestamptz[]) as expires, unnest(sqlc.arg(epochs)::bigint[]) as epoch
+		unnest(sqlc.arg(expiries)::timestamptz[]) as expires, unnest(sqlc.arg(epochs)::bigint[]) as epoch,
+		unnest(sqlc.arg(relies)::text[]) as relies
 ) b
 left join cambio.deny_epoch d on d.tenant = b.tenant
-where b.epoch = -1 or b.epoch = coalesce(d.epoch, 0)
+where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))
+	and (b.relies is null or not exists (
+		select 1 from unnest(b.relies::uuid[]) r(id)
+		where (
+			select l.state = 1 and l.expires > clock_timestamp() from cambio.leases l where l.tenant = b.tenant and l.id = r.id
+		) is not true))
 on conflict do nothing;
 
 -- name: Append :many
 -- Writes events, and the leases that come with them. Returns the ids of the events
--- it wrote (the others are stale, or used, or a row stands in their place) and the
--- epoch of each tenant asked about that ever had a deny.
--- Deadlines, realms, hashes and what few leases have may be left out whole: the
--- shorter of unnested arrays are filled with nulls. Lineages come as text, since
--- arrays of arrays do not unnest row by row. Who burnt a value is asked by a scalar
--- subquery because that is never turned into a hash of the whole table.
+-- it wrote (the others are stale, used or fallen, or a row stands in their place) and
+-- the epoch of each tenant asked about that ever had a deny.
+-- Deadlines, realms, hashes and what few rows have may be left out whole: the
+-- shorter of unnested arrays are filled with nulls. Lineages and what rows rely on come
+-- as text, since arrays of arrays do not unnest row by row. Who burnt a value and what
+-- a lease is are asked by scalar subqueries because those are never turned into a hash
+-- of the whole table.
 with written as (
 	insert into cambio.events (id, exchange, tenant, type, at, deadline, record)
 	select b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record
@@ -38,13 +52,19 @@ with written as (
 			unnest(sqlc.arg(tenants)::text[]) as tenant, unnest(sqlc.arg(types)::smallint[]) as type,
 			unnest(sqlc.arg(ats)::timestamptz[]) as at, unnest(sqlc.arg(deadlines)::timestamptz[]) as deadline,
 			unnest(sqlc.arg(records)::json[]) as record, unnest(sqlc.arg(epochs)::bigint[]) as epoch,
-			unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash
+			unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash,
+			unnest(sqlc.arg(relies)::text[]) as relies
 	) b
 	left join cambio.deny_epoch d on d.tenant = b.tenant
 	where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))
 		and (b.realm is null or b.exchange = (
 			select u.exchange from cambio.used u
 			where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash))
+		and (b.relies is null or not exists (
+			select 1 from unnest(b.relies::uuid[]) r(id)
+			where (
+				select l.state = 1 and l.expires > clock_timestamp() from cambio.leases l where l.tenant = b.tenant and l.id = r.id
+			) is not true))
 	on conflict do nothing
 	returning id
 ), leased as (
@@ -81,20 +101,29 @@ where u.tenant = gone.tenant and u.realm = gone.realm and u.hash = gone.hash;
 
 -- name: Explain :many
 -- What stands where these entries would: an event with these very bytes, or
--- another; and whether their single-use values were burnt by another exchange.
+-- another; whether their single-use values were burnt by another exchange; and the
+-- first lease that they rely on and that stands no more.
 select
 	b.place::integer as place,
 	(e.id is not null)::boolean as occupied,
 	coalesce(e.id = b.id and e.record::text = b.record, false)::boolean as same,
 	coalesce(b.exchange <> (
 		select u.exchange from cambio.used u
-		where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash), false)::boolean as used
+		where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash), false)::boolean as used,
+	coalesce((
+		select r.id from unnest(b.relies::uuid[]) with ordinality r(id, place)
+		where (
+			select l.state = 1 and l.expires > clock_timestamp() from cambio.leases l where l.tenant = b.tenant and l.id = r.id
+		) is not true
+		order by r.place limit 1
+	), '00000000-0000-0000-0000-000000000000')::uuid as fallen
 from (
 	select
 		unnest(sqlc.arg(places)::integer[]) as place, unnest(sqlc.arg(ids)::uuid[]) as id,
 		unnest(sqlc.arg(exchanges)::uuid[]) as exchange, unnest(sqlc.arg(tenants)::text[]) as tenant,
 		unnest(sqlc.arg(slots)::uuid[]) as slot, unnest(sqlc.arg(records)::text[]) as record,
-		unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash
+		unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash,
+		unnest(sqlc.arg(relies)::text[]) as relies
 ) b
 left join lateral (
 	select f.id, f.record from cambio.events f

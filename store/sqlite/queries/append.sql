@@ -42,3 +42,8 @@ delete from leases where tenant = ? and id = ?;
 -- name: Unburn :exec
 -- Undoes Burn within the same transaction.
 delete from used where tenant = ? and realm = ? and hash = ?;
+
+-- name: Stands :one
+select exists (
+  select 1 from leases where tenant = ? and id = ? and state = 1 and expires > cast(unixepoch('subsec') * 1000000 as integer)
+) as stands;

@@ -23,13 +23,19 @@ with written as (
 			unnest($3::text[]) as tenant, unnest($4::smallint[]) as type,
 			unnest($5::timestamptz[]) as at, unnest($6::timestamptz[]) as deadline,
 			unnest($7::json[]) as record, unnest($8::bigint[]) as epoch,
-			unnest($9::text[]) as realm, unnest($10::bytea[]) as hash
+			unnest($9::text[]) as realm, unnest($10::bytea[]) as hash,
+			unnest($11::text[]) as relies
 	) b
 	left join cambio.deny_epoch d on d.tenant = b.tenant
 	where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))
 		and (b.realm is null or b.exchange = (
 			select u.exchange from cambio.used u
 			where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash))
+		and (b.relies is null or not exists (
+			select 1 from unnest(b.relies::uuid[]) r(id)
+			where (
+				select l.state = 1 and l.expires > clock_timestamp() from cambio.leases l where l.tenant = b.tenant and l.id = r.id
+			) is not true))
 	on conflict do nothing
 	returning id
 ), leased as (
@@ -38,22 +44,22 @@ with written as (
 		l.actor, l.lineage::uuid[], l.latest, l.origin
 	from (
 		select
-			unnest($11::uuid[]) as event,
-			unnest($12::text[]) as tenant, unnest($13::uuid[]) as id,
-			unnest($14::uuid[]) as exchange, unnest($15::text[]) as target,
-			unnest($16::text[]) as provider, unnest($17::text[]) as subject,
-			unnest($18::text[]) as rule, unnest($19::text[]) as handle,
-			unnest($20::bytea[]) as sealed, unnest($21::timestamptz[]) as issued,
-			unnest($22::timestamptz[]) as expires, unnest($23::smallint[]) as state,
-			unnest($24::text[]) as actor, unnest($25::text[]) as lineage,
-			unnest($26::timestamptz[]) as latest, unnest($27::bytea[]) as origin
+			unnest($12::uuid[]) as event,
+			unnest($13::text[]) as tenant, unnest($14::uuid[]) as id,
+			unnest($15::uuid[]) as exchange, unnest($16::text[]) as target,
+			unnest($17::text[]) as provider, unnest($18::text[]) as subject,
+			unnest($19::text[]) as rule, unnest($20::text[]) as handle,
+			unnest($21::bytea[]) as sealed, unnest($22::timestamptz[]) as issued,
+			unnest($23::timestamptz[]) as expires, unnest($24::smallint[]) as state,
+			unnest($25::text[]) as actor, unnest($26::text[]) as lineage,
+			unnest($27::timestamptz[]) as latest, unnest($28::bytea[]) as origin
 	) l
 	join written on written.id = l.event
 	on conflict do nothing
 )
 select id::uuid as event, null::text as tenant, 0::bigint as epoch from written
 union all
-select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($28::text[])
+select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($29::text[])
 `
 
 type AppendParams struct {
@@ -67,6 +73,7 @@ type AppendParams struct {
 	Epochs         []int64
 	Realms         []string
 	Hashes         [][]byte
+	Relies         []string
 	LeaseEvents    []exchange.ID
 	LeaseTenants   []string
 	LeaseIds       []exchange.ID
@@ -94,12 +101,13 @@ type AppendRow struct {
 }
 
 // Writes events, and the leases that come with them. Returns the ids of the events
-// it wrote (the others are stale, or used, or a row stands in their place) and the
-// epoch of each tenant asked about that ever had a deny.
-// Deadlines, realms, hashes and what few leases have may be left out whole: the
-// shorter of unnested arrays are filled with nulls. Lineages come as text, since
-// arrays of arrays do not unnest row by row. Who burnt a value is asked by a scalar
-// subquery because that is never turned into a hash of the whole table.
+// it wrote (the others are stale, used or fallen, or a row stands in their place) and
+// the epoch of each tenant asked about that ever had a deny.
+// Deadlines, realms, hashes and what few rows have may be left out whole: the
+// shorter of unnested arrays are filled with nulls. Lineages and what rows rely on come
+// as text, since arrays of arrays do not unnest row by row. Who burnt a value and what
+// a lease is are asked by scalar subqueries because those are never turned into a hash
+// of the whole table.
 func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]AppendRow, error) {
 	rows, err := q.db.Query(ctx, Append,
 		arg.Ids,
@@ -112,6 +120,7 @@ func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]AppendRow, er
 		arg.Epochs,
 		arg.Realms,
 		arg.Hashes,
+		arg.Relies,
 		arg.LeaseEvents,
 		arg.LeaseTenants,
 		arg.LeaseIds,
@@ -156,10 +165,16 @@ from (
 	select
 		unnest($1::text[]) as tenant, unnest($2::text[]) as realm,
 		unnest($3::bytea[]) as hash, unnest($4::uuid[]) as exchange,
-		unnest($5::timestamptz[]) as expires, unnest($6::bigint[]) as epoch
+		unnest($5::timestamptz[]) as expires, unnest($6::bigint[]) as epoch,
+		unnest($7::text[]) as relies
 ) b
 left join cambio.deny_epoch d on d.tenant = b.tenant
-where b.epoch = -1 or b.epoch = coalesce(d.epoch, 0)
+where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))
+	and (b.relies is null or not exists (
+		select 1 from unnest(b.relies::uuid[]) r(id)
+		where (
+			select l.state = 1 and l.expires > clock_timestamp() from cambio.leases l where l.tenant = b.tenant and l.id = r.id
+		) is not true))
 on conflict do nothing
 `
 
@@ -170,10 +185,11 @@ type BurnParams struct {
 	Exchanges []exchange.ID
 	Expiries  []time.Time
 	Epochs    []int64
+	Relies    []string
 }
 
-// Burns single-use values (S13) for the exchanges whose epoch is current. An
-// exchange that has burnt its value before changes nothing.
+// Burns single-use values (S13) for the exchanges whose epoch is current and whose
+// leases stand. An exchange that has burnt its value before changes nothing.
 func (q *Queries) Burn(ctx context.Context, arg BurnParams) error {
 	_, err := q.db.Exec(ctx, Burn,
 		arg.Tenants,
@@ -182,6 +198,7 @@ func (q *Queries) Burn(ctx context.Context, arg BurnParams) error {
 		arg.Exchanges,
 		arg.Expiries,
 		arg.Epochs,
+		arg.Relies,
 	)
 	return err
 }
@@ -193,13 +210,21 @@ select
 	coalesce(e.id = b.id and e.record::text = b.record, false)::boolean as same,
 	coalesce(b.exchange <> (
 		select u.exchange from cambio.used u
-		where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash), false)::boolean as used
+		where u.tenant = b.tenant and u.realm = b.realm and u.hash = b.hash), false)::boolean as used,
+	coalesce((
+		select r.id from unnest(b.relies::uuid[]) with ordinality r(id, place)
+		where (
+			select l.state = 1 and l.expires > clock_timestamp() from cambio.leases l where l.tenant = b.tenant and l.id = r.id
+		) is not true
+		order by r.place limit 1
+	), '00000000-0000-0000-0000-000000000000')::uuid as fallen
 from (
 	select
 		unnest($1::integer[]) as place, unnest($2::uuid[]) as id,
 		unnest($3::uuid[]) as exchange, unnest($4::text[]) as tenant,
 		unnest($5::uuid[]) as slot, unnest($6::text[]) as record,
-		unnest($7::text[]) as realm, unnest($8::bytea[]) as hash
+		unnest($7::text[]) as realm, unnest($8::bytea[]) as hash,
+		unnest($9::text[]) as relies
 ) b
 left join lateral (
 	select f.id, f.record from cambio.events f
@@ -217,6 +242,7 @@ type ExplainParams struct {
 	Records   []string
 	Realms    []string
 	Hashes    [][]byte
+	Relies    []string
 }
 
 type ExplainRow struct {
@@ -224,10 +250,12 @@ type ExplainRow struct {
 	Occupied bool
 	Same     bool
 	Used     bool
+	Fallen   exchange.ID
 }
 
 // What stands where these entries would: an event with these very bytes, or
-// another; and whether their single-use values were burnt by another exchange.
+// another; whether their single-use values were burnt by another exchange; and the
+// first lease that they rely on and that stands no more.
 func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow, error) {
 	rows, err := q.db.Query(ctx, Explain,
 		arg.Places,
@@ -238,6 +266,7 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 		arg.Records,
 		arg.Realms,
 		arg.Hashes,
+		arg.Relies,
 	)
 	if err != nil {
 		return nil, err
@@ -251,6 +280,7 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 			&i.Occupied,
 			&i.Same,
 			&i.Used,
+			&i.Fallen,
 		); err != nil {
 			return nil, err
 		}
@@ -260,6 +290,19 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 		return nil, err
 	}
 	return items, nil
+}
+
+const HoldLeases = `-- name: HoldLeases :exec
+select 1 from cambio.leases l
+where (l.tenant, l.id) in (select unnest($1::text[]), unnest($2::uuid[])) and l.state = 1
+order by l.tenant, l.id for share
+`
+
+// Keeps the leases that entries rely on from being revoked until the transaction
+// ends. Those that are being revoked are waited for: what follows sees them revoked.
+func (q *Queries) HoldLeases(ctx context.Context, tenants []string, ids []exchange.ID) error {
+	_, err := q.db.Exec(ctx, HoldLeases, tenants, ids)
+	return err
 }
 
 const OwnEpoch = `-- name: OwnEpoch :exec

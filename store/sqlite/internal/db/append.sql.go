@@ -202,6 +202,24 @@ func (q *Queries) RecordOf(ctx context.Context, arg RecordOfParams) (string, err
 	return record, err
 }
 
+const stands = `-- name: Stands :one
+select exists (
+  select 1 from leases where tenant = ? and id = ? and state = 1 and expires > cast(unixepoch('subsec') * 1000000 as integer)
+) as stands
+`
+
+type StandsParams struct {
+	Tenant string
+	ID     []byte
+}
+
+func (q *Queries) Stands(ctx context.Context, arg StandsParams) (bool, error) {
+	row := q.queryRow(ctx, q.standsStmt, stands, arg.Tenant, arg.ID)
+	var stands bool
+	err := row.Scan(&stands)
+	return stands, err
+}
+
 const typesOf = `-- name: TypesOf :many
 select cast(type as integer) as type from events where tenant = ? and exchange = ? and +type between 1 and 5
 `

@@ -150,6 +150,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.standingStmt, err = db.PrepareContext(ctx, standing); err != nil {
 		return nil, fmt.Errorf("error preparing query Standing: %w", err)
 	}
+	if q.standsStmt, err = db.PrepareContext(ctx, stands); err != nil {
+		return nil, fmt.Errorf("error preparing query Stands: %w", err)
+	}
 	if q.stateOfStmt, err = db.PrepareContext(ctx, stateOf); err != nil {
 		return nil, fmt.Errorf("error preparing query StateOf: %w", err)
 	}
@@ -377,6 +380,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing standingStmt: %w", cerr)
 		}
 	}
+	if q.standsStmt != nil {
+		if cerr := q.standsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing standsStmt: %w", cerr)
+		}
+	}
 	if q.stateOfStmt != nil {
 		if cerr := q.stateOfStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing stateOfStmt: %w", cerr)
@@ -478,6 +486,7 @@ type Queries struct {
 	revokeLeaseStmt     *sql.Stmt
 	sessionOfStmt       *sql.Stmt
 	standingStmt        *sql.Stmt
+	standsStmt          *sql.Stmt
 	stateOfStmt         *sql.Stmt
 	typesOfStmt         *sql.Stmt
 	unburnStmt          *sql.Stmt
@@ -530,6 +539,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		revokeLeaseStmt:     q.revokeLeaseStmt,
 		sessionOfStmt:       q.sessionOfStmt,
 		standingStmt:        q.standingStmt,
+		standsStmt:          q.standsStmt,
 		stateOfStmt:         q.stateOfStmt,
 		typesOfStmt:         q.typesOfStmt,
 		unburnStmt:          q.unburnStmt,
