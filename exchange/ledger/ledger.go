@@ -29,7 +29,7 @@ type Options struct {
 	Patience  time.Duration // how long a flush lets another one finish first; default 3 ms
 	MaxBatch  int           // entries in a flush; default 512
 	MaxBytes  int           // bytes of records in a flush; default 1 MiB; one entry always goes
-	MaxQueue  int           // entries waiting; more are refused; default 8192
+	MaxQueue  int           // entries waiting; more are refused; default 16384
 	Attempts  int           // how often the same flush is asked; default 6
 	Timeout   time.Duration // of one attempt; default 2 s
 	FirstWait time.Duration // between the first two attempts, four times as long each time, 500 ms at most; default 5 ms
@@ -66,7 +66,7 @@ func New(o Options) *Ledger {
 	orDefault(&o.Flushers, 2)
 	orDefault(&o.MaxBatch, 512)
 	orDefault(&o.MaxBytes, 1<<20)
-	orDefault(&o.MaxQueue, 8192)
+	orDefault(&o.MaxQueue, 16384)
 	orDefault(&o.Attempts, 6)
 	orDefault(&o.Timeout, 2*time.Second)
 	orDefault(&o.FirstWait, 5*time.Millisecond)
