@@ -191,8 +191,9 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 			target := r.Target(name)
 			return target, target != nil
 		},
-		Meter: h.meters,
-		Gate:  governor.NewGate(governor.GateOptions{Now: h.now, NotCalled: provider.ErrNotCalled}),
+		Meter:   h.meters,
+		Timeout: h.config.Limits.Timeout * 4 / 5, // what remains is for the records before and after
+		Gate:    governor.NewGate(governor.GateOptions{Now: h.now, NotCalled: provider.ErrNotCalled}),
 	})
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
 		Intents: h.store, Expiries: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: h.now, Random: rand.Reader, Meter: h.meters,

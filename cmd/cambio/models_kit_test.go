@@ -302,6 +302,7 @@ type told struct {
 	status int
 	retry  string // Retry-After
 	body   map[string]any
+	at     time.Time
 }
 
 func (a told) text(member string) string {
@@ -321,7 +322,7 @@ func (m *models) ask(token, target string, more url.Values) told {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
 	m.door.ServeHTTP(w, r)
-	a := told{status: w.Code, retry: w.Header().Get("Retry-After")}
+	a := told{status: w.Code, retry: w.Header().Get("Retry-After"), at: m.clock.now()}
 	if err := json.Unmarshal(w.Body.Bytes(), &a.body); err != nil {
 		m.Errorf("the answer is no JSON: %v", err)
 	}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// crowd is how many callers come at once.
+const crowd = 10_000
