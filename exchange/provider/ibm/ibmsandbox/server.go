@@ -158,6 +158,9 @@ func (s *Server) profile(w http.ResponseWriter, form url.Values) (Profile, bool)
 	return Profile{}, false
 }
 
+// jwtHeader is {"kid":"sandbox","alg":"RS256"}.
+const jwtHeader = "eyJraWQiOiJzYW5kYm94IiwiYWxnIjoiUlMyNTYifQ"
+
 func (s *Server) issue(w http.ResponseWriter, one session) {
 	now := s.cluster.Now()
 	one.expires = now.Add(s.setup.Lifetime)
@@ -168,9 +171,12 @@ func (s *Server) issue(w http.ResponseWriter, one session) {
 		refuse(w, http.StatusInternalServerError, "BXNIM0500E", "internal")
 		return
 	}
-	// Nobody but this stand-in reads it: the signature is a number that cannot be
+	// It has the form of a JWT with RS256, which IBM's SDKs decode to see when it ends.
+	// Nobody but this stand-in verifies it: the signature is a number that cannot be
 	// guessed.
-	value := "e30." + base64.RawURLEncoding.EncodeToString(claims) + "." + rand.Text()
+	var signature [256]byte
+	_, _ = rand.Read(signature[:]) // never fails
+	value := jwtHeader + "." + base64.RawURLEncoding.EncodeToString(claims) + "." + base64.RawURLEncoding.EncodeToString(signature[:])
 	s.mu.Lock()
 	s.issued[value] = one
 	s.mu.Unlock()
@@ -185,7 +191,7 @@ func (s *Server) issue(w http.ResponseWriter, one session) {
 	case sandbox.PastExpiry:
 		answer["expiration"] = now.Add(-time.Minute).Unix()
 	}
-	writeJSON(w, http.StatusOK, answer)
+	sandbox.JSON(w, http.StatusOK, answer)
 }
 
 func (s *Server) session(bearer string) (session, bool) {
@@ -201,15 +207,9 @@ func (s *Server) Whoami(bearer string) (identity, resource string, ok bool) {
 	return one.identity, one.resource, ok
 }
 
-func writeJSON(w http.ResponseWriter, status int, object any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(object)
-}
-
 // refuse answers an error in IAM's own form.
 func refuse(w http.ResponseWriter, status int, code, message string) {
-	writeJSON(w, status, map[string]any{
+	sandbox.JSON(w, status, map[string]any{
 		"errorCode": code, "errorMessage": message, "context": map[string]string{"requestId": rand.Text()},
 	})
 }
