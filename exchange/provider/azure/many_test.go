@@ -1,12 +1,8 @@
 package azure_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
@@ -16,23 +12,6 @@ import (
 	"github.com/cambio-sts/cambio/exchange/provider/azure/azuresandbox"
 	"github.com/cambio-sts/cambio/exchange/provider/providertest"
 )
-
-// inside serves requests without a network, for tests of very many.
-func inside(h http.Handler) *http.Client {
-	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		var body []byte
-		if r.Body != nil {
-			body, _ = io.ReadAll(r.Body)
-		}
-		to := httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), bytes.NewReader(body))
-		to.Header = r.Header.Clone()
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, to)
-		answer := w.Result()
-		answer.Request = r
-		return answer, nil
-	})}
-}
 
 // TestS23TenThousandVendsShareNothing: azidentity's token cache, which looks at
 // neither assertion nor user, is never between two subjects. Twenty subjects are as
@@ -50,7 +29,7 @@ func TestS23TenThousandVendsShareNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	settings := &azure.Settings{TenantID: tenant, ClientID: app, Scope: scope, Subject: []string{"subject"}, MayOutlive: true}
-	d, err := settings.Open(provider.Deps{HTTP: inside(s), Asserter: issuer, Now: time.Now, Random: rand.Reader})
+	d, err := settings.Open(provider.Deps{HTTP: providertest.Inside(s), Asserter: issuer, Now: time.Now, Random: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}

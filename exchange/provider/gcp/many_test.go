@@ -1,13 +1,10 @@
 package gcp_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -19,21 +16,6 @@ import (
 	"github.com/cambio-sts/cambio/exchange/provider/gcp/gcpsandbox"
 	"github.com/cambio-sts/cambio/exchange/provider/providertest"
 )
-
-// inside serves requests without a network, for tests of very many.
-func inside(h http.Handler) *http.Client {
-	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		var body []byte
-		if r.Body != nil {
-			body, _ = io.ReadAll(r.Body)
-		}
-		to := httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), bytes.NewReader(body))
-		to.Header = r.Header.Clone()
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, to)
-		return w.Result(), nil
-	})}
-}
 
 // TestS23TenThousandVendsShareNothing: whoever comes at once for one target, each has
 // a token of their own subject.
@@ -47,7 +29,7 @@ func TestS23TenThousandVendsShareNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := inside(s)
+	client := providertest.Inside(s)
 	settings := &gcp.Settings{Provider: name, ServiceAccount: account, Subject: []string{"subject"}}
 	d, err := settings.Open(provider.Deps{HTTP: client, Asserter: issuer, Now: time.Now, Random: rand.Reader})
 	if err != nil {

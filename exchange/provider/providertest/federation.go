@@ -2,10 +2,7 @@ package providertest
 
 import (
 	"context"
-	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +28,7 @@ type Federation struct {
 	Bend func(claims map[string]any)
 
 	keys   []byte
-	signer jose.Signer
+	signer *sandbox.Signer
 
 	mu    sync.Mutex
 	asked []exchange.Assertion
@@ -53,21 +50,12 @@ func NewQuickFederation(t testing.TB) *Federation {
 
 func newFederation(t testing.TB, bits int) *Federation {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, bits)
+	signer, err := sandbox.NewSigner(bits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	jwk := jose.JSONWebKey{Key: private, Algorithm: "RS256", Use: "sig"}
-	sum, err := jwk.Thumbprint(crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	jwk.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	f := &Federation{Issuer: "https://cambio.example/federation", Now: time.Now}
-	if f.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jwk}, (&jose.SignerOptions{}).WithType("JWT")); err != nil {
-		t.Fatal(err)
-	}
-	if f.keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{jwk.Public()}}); err != nil {
+	f := &Federation{Issuer: "https://cambio.example/federation", Now: time.Now, signer: signer}
+	if f.keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{signer.Public}}); err != nil {
 		t.Fatal(err)
 	}
 	return f

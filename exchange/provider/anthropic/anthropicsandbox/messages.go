@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/cambio-sts/cambio/exchange/provider/sandbox"
 )
 
 // messages answers who the caller is, in the shape of the Messages API.
@@ -37,7 +39,7 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 		"usage": map[string]int{"input_tokens": 1, "output_tokens": 1},
 	}
 	if !q.Stream {
-		writeJSON(w, http.StatusOK, message)
+		sandbox.JSON(w, http.StatusOK, message)
 		return
 	}
 	message["content"], message["stop_reason"] = []any{}, nil

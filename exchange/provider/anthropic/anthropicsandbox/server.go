@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,18 +32,12 @@ type Server struct {
 	assertions *sandbox.Assertions
 	rules      []Rule
 
-	mu     sync.Mutex
-	tokens map[string]token
-}
-
-type token struct {
-	subject, account, workspace string
-	expires                     time.Time
+	tokens *sandbox.Tokens
 }
 
 // New makes a stand-in with federation rules that trust the world's issuer.
 func New(w sandbox.World, rules ...Rule) *Server {
-	return &Server{world: w, assertions: sandbox.NewAssertions(w), rules: rules, tokens: map[string]token{}}
+	return &Server{world: w, assertions: sandbox.NewAssertions(w), rules: rules, tokens: sandbox.NewTokens(w)}
 }
 
 // ServeHTTP is the API.
@@ -69,7 +62,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 		apiError(w, http.StatusTooManyRequests, "rate_limit_error", "too many exchanges")
 		return
 	case sandbox.Refusing:
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", "the federation rule does not match")
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", "the federation rule does not match")
 		return
 	}
 	var q struct {
@@ -83,16 +76,16 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("Content-Type") != "application/json",
 		json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&q) != nil:
-		oauthError(w, http.StatusBadRequest, "invalid_request", "the body is not JSON")
+		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_request", "the body is not JSON")
 		return
 	case !strings.Contains(r.Header.Get("Anthropic-Beta"), "oidc-federation-2026-04-01"):
-		oauthError(w, http.StatusBadRequest, "invalid_request", "the beta header for federation is missing")
+		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_request", "the beta header for federation is missing")
 		return
 	case q.GrantType != "urn:ietf:params:oauth:grant-type:jwt-bearer":
-		oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "only jwt-bearer is taken")
+		sandbox.OAuthError(w, http.StatusBadRequest, "unsupported_grant_type", "only jwt-bearer is taken")
 		return
 	case len(q.Assertion) > 16<<10:
-		oauthError(w, http.StatusBadRequest, "invalid_request", "the assertion is too long")
+		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_request", "the assertion is too long")
 		return
 	}
 	rule, ok := s.rule(q.FederationRuleID, q.OrganizationID)
@@ -105,18 +98,18 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 		MaxLife: time.Hour, SingleUse: true,
 	})
 	if err != nil {
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", err.Error())
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", err.Error())
 		return
 	}
 	prefix, open := strings.CutSuffix(rule.SubjectPrefix, "*")
 	if c.Subject != rule.SubjectPrefix && !(open && strings.HasPrefix(c.Subject, prefix)) ||
 		q.ServiceAccountID != "" && q.ServiceAccountID != rule.ServiceAccountID {
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", "the federation rule does not match the assertion")
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", "the federation rule does not match the assertion")
 		return
 	}
 	workspace, ok := rule.workspace(q.WorkspaceID)
 	if !ok {
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", "the rule is not enabled for this workspace: name one of its own")
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", "the rule is not enabled for this workspace: name one of its own")
 		return
 	}
 	s.issue(w, rule, c, workspace)
@@ -148,44 +141,24 @@ func (r Rule) workspace(named string) (string, bool) {
 }
 
 func (s *Server) issue(w http.ResponseWriter, rule Rule, c sandbox.Claims, workspace string) {
-	now := s.world.Now()
 	life := rule.Lifetime
 	if life == 0 {
 		life = time.Hour
 	}
-	life = max(time.Minute, min(life, 2*c.Expires.Sub(now))).Truncate(time.Second)
-	value := "sk-ant-oat01-" + rand.Text()
-	s.mu.Lock()
-	s.tokens[value] = token{subject: c.Subject, account: rule.ServiceAccountID, workspace: workspace, expires: now.Add(life)}
-	s.mu.Unlock()
-	answer := map[string]any{"access_token": value, "token_type": "Bearer", "expires_in": int64(life / time.Second)}
+	life = max(time.Minute, min(life, 2*c.Expires.Sub(s.world.Now()))).Truncate(time.Second)
+	answer := map[string]any{"access_token": s.tokens.Issue("sk-ant-oat01-", c.Subject, life), "token_type": "Bearer", "expires_in": int64(life / time.Second)}
 	switch s.Mood() {
 	case sandbox.WithoutExpiry:
 		delete(answer, "expires_in")
 	case sandbox.PastExpiry:
 		answer["expires_in"] = -5
 	}
-	writeJSON(w, http.StatusOK, answer)
+	sandbox.JSON(w, http.StatusOK, answer)
 }
 
 // Whoami is the assertion's `sub` that a token was bought with.
-func (s *Server) Whoami(bearer string) (subject string, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, ok := s.tokens[bearer]
-	return t.subject, ok && s.world.Now().Before(t.expires)
-}
-
-func writeJSON(w http.ResponseWriter, status int, object any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(object)
-}
-
-func oauthError(w http.ResponseWriter, status int, code, description string) {
-	writeJSON(w, status, map[string]string{"error": code, "error_description": description})
-}
+func (s *Server) Whoami(bearer string) (subject string, ok bool) { return s.tokens.Whoami(bearer) }
 
 func apiError(w http.ResponseWriter, status int, kind, message string) {
-	writeJSON(w, status, map[string]any{"type": "error", "error": map[string]string{"type": kind, "message": message}})
+	sandbox.JSON(w, status, map[string]any{"type": "error", "error": map[string]string{"type": kind, "message": message}})
 }

@@ -1,9 +1,7 @@
 package azuresandbox
 
 import (
-	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -26,28 +24,6 @@ type accessToken struct {
 	Assertion sandbox.Claims
 	Issued    time.Time
 	Expires   time.Time
-}
-
-// signer is the directory's key.
-type signer struct {
-	public jose.JSONWebKey
-	sign   jose.Signer
-}
-
-func newSigner(bits int) (*signer, error) {
-	private, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		return nil, err
-	}
-	jwk := jose.JSONWebKey{Key: private, Algorithm: "RS256", Use: "sig"}
-	sum, err := jwk.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	jwk.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	s := &signer{public: jwk.Public()}
-	s.sign, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"))
-	return s, err
 }
 
 // claims are those of a v1.0 access token (Microsoft identity platform, "Access
@@ -103,7 +79,7 @@ func (s *Sandbox) sign(t accessToken) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	signed, err := k.sign.Sign(payload)
+	signed, err := k.Sign(payload)
 	if err != nil {
 		return "", err
 	}
@@ -127,7 +103,7 @@ func (s *Sandbox) open(text string) (accessToken, error) {
 	if err != nil {
 		return accessToken{}, errors.New("the token is no signed JWT")
 	}
-	payload, err := signed.Verify(k.public.Key)
+	payload, err := signed.Verify(k.Public.Key)
 	if err != nil {
 		return accessToken{}, errors.New("the token is not of this directory")
 	}

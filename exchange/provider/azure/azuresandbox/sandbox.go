@@ -69,7 +69,7 @@ type Sandbox struct {
 	apps       map[string]App
 	assertions *sandbox.Assertions
 	mux        *http.ServeMux
-	signer     func() (*signer, error) // the key is made when first needed
+	signer     func() (*sandbox.Signer, error) // the key is made when first needed
 }
 
 // New makes a stand-in, or says which of Entra's limits the options break.
@@ -82,7 +82,7 @@ func New(o Options) (*Sandbox, error) {
 	}
 	s := &Sandbox{
 		options: o, apps: map[string]App{}, assertions: sandbox.NewAssertions(o.World), mux: http.NewServeMux(),
-		signer: sync.OnceValues(func() (*signer, error) { return newSigner(o.KeyBits) }),
+		signer: sync.OnceValues(func() (*sandbox.Signer, error) { return sandbox.NewSigner(o.KeyBits) }),
 	}
 	for _, a := range o.Apps {
 		if len(a.Credentials) > MaxCredentials {
@@ -145,7 +145,7 @@ func (s *Sandbox) keys(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusInternalServerError, fault{"server_error", 90033, "A transient error has occurred. Please try again."})
 		return
 	}
-	write(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.public}})
+	write(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public}})
 }
 
 func write(w http.ResponseWriter, status int, body any) {

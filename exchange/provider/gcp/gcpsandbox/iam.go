@@ -134,7 +134,7 @@ func (s *Sandbox) generateIDToken(w http.ResponseWriter, by accessToken, account
 		refuse(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.", "")
 		return
 	}
-	signed, err := k.sign.Sign(payload)
+	signed, err := k.Sign(payload)
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.", "")
 		return

@@ -1,10 +1,6 @@
 package gcpsandbox
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -76,14 +72,14 @@ type Sandbox struct {
 	assertions *sandbox.Assertions
 	mux        *http.ServeMux
 	secret     [32]byte // authenticates access tokens
-	signer     func() (*signer, error)
+	signer     func() (*sandbox.Signer, error)
 }
 
 // New makes a stand-in, or says which of Google's limits the options break.
 func New(o Options) (*Sandbox, error) {
 	s := &Sandbox{
 		world: o.World, providers: map[string]Provider{}, accounts: map[string]Account{},
-		assertions: sandbox.NewAssertions(o.World), mux: http.NewServeMux(), signer: sync.OnceValues(newSigner),
+		assertions: sandbox.NewAssertions(o.World), mux: http.NewServeMux(), signer: sync.OnceValues(func() (*sandbox.Signer, error) { return sandbox.NewSigner(2048) }),
 	}
 	if _, err := io.ReadFull(o.World.Random, s.secret[:]); err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
@@ -113,35 +109,13 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// signer is the key of ID tokens.
-type signer struct {
-	public jose.JSONWebKey
-	sign   jose.Signer
-}
-
-func newSigner() (*signer, error) {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, err
-	}
-	jwk := jose.JSONWebKey{Key: private, Algorithm: "RS256", Use: "sig"}
-	sum, err := jwk.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	jwk.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	s := &signer{public: jwk.Public()}
-	s.sign, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jwk}, (&jose.SignerOptions{}).WithType("JWT"))
-	return s, err
-}
-
 func (s *Sandbox) certificates(w http.ResponseWriter, _ *http.Request) {
 	k, err := s.signer()
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "INTERNAL", "Internal error encountered.", "")
 		return
 	}
-	write(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.public}})
+	write(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public}})
 }
 
 func write(w http.ResponseWriter, status int, body any) {

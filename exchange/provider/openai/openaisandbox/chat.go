@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/cambio-sts/cambio/exchange/provider/sandbox"
 )
 
 // chat answers who the caller is, in the shape of the Chat Completions API.
@@ -27,7 +29,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	}
 	text, id, created := "You are "+subject, "chatcmpl-"+rand.Text(), s.world.Now().Unix()
 	if !q.Stream {
-		writeJSON(w, http.StatusOK, map[string]any{
+		sandbox.JSON(w, http.StatusOK, map[string]any{
 			"id": id, "object": "chat.completion", "created": created, "model": q.Model,
 			"choices": []any{map[string]any{
 				"index": 0, "finish_reason": "stop", "logprobs": nil, "message": map[string]any{"role": "assistant", "content": text, "refusal": nil},

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -40,18 +39,12 @@ type Server struct {
 	assertions *sandbox.Assertions
 	providers  []Provider
 
-	mu     sync.Mutex
-	tokens map[string]token
-}
-
-type token struct {
-	subject string
-	expires time.Time
+	tokens *sandbox.Tokens
 }
 
 // New makes a stand-in with identity providers that trust the world's issuer.
 func New(w sandbox.World, providers ...Provider) *Server {
-	return &Server{world: w, assertions: sandbox.NewAssertions(w), providers: providers, tokens: map[string]token{}}
+	return &Server{world: w, assertions: sandbox.NewAssertions(w), providers: providers, tokens: sandbox.NewTokens(w)}
 }
 
 // ServeHTTP is the token service and the API, on one host.
@@ -73,10 +66,10 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 	switch s.Mood() {
 	case sandbox.Throttling:
 		w.Header().Set("Retry-After", "3")
-		oauthError(w, http.StatusTooManyRequests, "rate_limit_exceeded", "too many exchanges")
+		sandbox.OAuthError(w, http.StatusTooManyRequests, "rate_limit_exceeded", "too many exchanges")
 		return
 	case sandbox.Refusing:
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", "the identity provider does not match")
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", "the identity provider does not match")
 		return
 	}
 	var q struct {
@@ -89,18 +82,18 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("Content-Type") != "application/json",
 		json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&q) != nil:
-		oauthError(w, http.StatusBadRequest, "invalid_request", "the body is not JSON")
+		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_request", "the body is not JSON")
 		return
 	case q.GrantType != "urn:ietf:params:oauth:grant-type:token-exchange":
-		oauthError(w, http.StatusBadRequest, "unsupported_grant_type", "only token-exchange is taken")
+		sandbox.OAuthError(w, http.StatusBadRequest, "unsupported_grant_type", "only token-exchange is taken")
 		return
 	case q.SubjectTokenType != "urn:ietf:params:oauth:token-type:jwt" && q.SubjectTokenType != "urn:ietf:params:oauth:token-type:id_token":
-		oauthError(w, http.StatusBadRequest, "invalid_request", "subject_token_type is jwt or id_token")
+		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_request", "subject_token_type is jwt or id_token")
 		return
 	}
 	i := slices.IndexFunc(s.providers, func(p Provider) bool { return p.ID == q.IdentityProviderID })
 	if i < 0 {
-		oauthError(w, http.StatusNotFound, "not_found", "no such identity provider")
+		sandbox.OAuthError(w, http.StatusNotFound, "not_found", "no such identity provider")
 		return
 	}
 	p := s.providers[i]
@@ -108,11 +101,11 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 		Audiences: []string{p.Audience}, Algorithms: []jose.SignatureAlgorithm{jose.RS256, jose.ES256}, MaxLife: 24 * time.Hour,
 	})
 	if err != nil {
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", err.Error())
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", err.Error())
 		return
 	}
 	if len(p.Mappings) > MaxMappings || !slices.ContainsFunc(p.Mappings, func(m Mapping) bool { return m.binds(q.ServiceAccountID, c.Subject) }) {
-		oauthError(w, http.StatusUnauthorized, "invalid_grant", "no mapping binds this subject to the service account")
+		sandbox.OAuthError(w, http.StatusUnauthorized, "invalid_grant", "no mapping binds this subject to the service account")
 		return
 	}
 	s.issue(w, p, c)
@@ -128,12 +121,8 @@ func (s *Server) issue(w http.ResponseWriter, p Provider, c sandbox.Claims) {
 	if life == 0 {
 		life = time.Hour
 	}
-	value := "oat_" + rand.Text()
-	s.mu.Lock()
-	s.tokens[value] = token{subject: c.Subject, expires: s.world.Now().Add(life)}
-	s.mu.Unlock()
 	answer := map[string]any{
-		"access_token": value, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "token_type": "Bearer",
+		"access_token": s.tokens.Issue("oat_", c.Subject, life), "issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "token_type": "Bearer",
 		"expires_in": int64(life / time.Second),
 	}
 	switch s.Mood() {
@@ -142,27 +131,12 @@ func (s *Server) issue(w http.ResponseWriter, p Provider, c sandbox.Claims) {
 	case sandbox.PastExpiry:
 		answer["expires_in"] = -5
 	}
-	writeJSON(w, http.StatusOK, answer)
+	sandbox.JSON(w, http.StatusOK, answer)
 }
 
 // Whoami is the assertion's `sub` that a token was bought with.
-func (s *Server) Whoami(bearer string) (subject string, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, ok := s.tokens[bearer]
-	return t.subject, ok && s.world.Now().Before(t.expires)
-}
-
-func writeJSON(w http.ResponseWriter, status int, object any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(object)
-}
-
-func oauthError(w http.ResponseWriter, status int, code, description string) {
-	writeJSON(w, status, map[string]string{"error": code, "error_description": description})
-}
+func (s *Server) Whoami(bearer string) (subject string, ok bool) { return s.tokens.Whoami(bearer) }
 
 func apiError(w http.ResponseWriter, status int, kind, message string) {
-	writeJSON(w, status, map[string]any{"error": map[string]any{"type": kind, "message": message, "param": nil, "code": nil}})
+	sandbox.JSON(w, status, map[string]any{"error": map[string]any{"type": kind, "message": message, "param": nil, "code": nil}})
 }
