@@ -11,7 +11,7 @@ func didYouMean(name string, known []string) string {
 	known = slices.Sorted(slices.Values(known))
 	best, distance := "", len(name)/3+2
 	for _, k := range known {
-		if d := editDistance(name, k, distance); d < distance {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(k), distance); d < distance { // GCP is a slip for gcp
 			best, distance = k, d
 		}
 	}
