@@ -20,6 +20,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/provider"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
+	"github.com/cambio-sts/cambio/exchange/provider/oci/ocisandbox"
 )
 
 // badKeys are what people send for a public key.
@@ -125,6 +126,14 @@ func TestLies(t *testing.T) {
 		c, err := d.vend(t)
 		if err != nil || !strings.HasPrefix(c.Handle, "sha256:") || read(t, c).Tenancy != "" || !c.Expires.Equal(time.Unix(4102444800, 0)) {
 			t.Errorf("jwk as %s: handle %s: %v", name, c.Handle, err)
+		}
+	}
+	for _, claim := range []string{"tenant", "res_tenant"} {
+		d := liar(t, func() (string, string) {
+			return "application/json", token(`{"exp":4102444800,"` + claim + `":"` + ocisandbox.DefaultTenancy + `","jwk":` + own + `}`)
+		})
+		if c, err := d.vend(t); err != nil || read(t, c).Tenancy != ocisandbox.DefaultTenancy {
+			t.Errorf("a tenancy in %s is not read: %v", claim, err)
 		}
 	}
 }

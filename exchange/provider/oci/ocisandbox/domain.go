@@ -203,7 +203,11 @@ func (b *Sandbox) forResource(form map[string]string, c sandbox.Claims, key *rsa
 			return "", refuse("invalid_request", "rpst_exp is 1 to 43200")
 		}
 	}
-	claims := Claims{Subject: c.Subject, Principal: "identityfederateddomainapp", Resource: form["res_type"], ResourceTenant: b.setup.Tenancy}
+	// Oracle's SDKs read the tenancy from tenant where they did the exchange themselves,
+	// and from res_tenant where they were handed the token.
+	claims := Claims{
+		Subject: c.Subject, Principal: "identityfederateddomainapp", Tenant: b.setup.Tenancy, Resource: form["res_type"], ResourceTenant: b.setup.Tenancy,
+	}
 	for _, name := range trust.ClaimPropagations {
 		if v, ok := c.All[name].(string); ok && strings.HasPrefix(name, "ext_") {
 			if claims.Propagated == nil {
