@@ -233,7 +233,10 @@ func TestNothingPilesUp(t *testing.T) {
 	}
 	before := claude.weather.Calls()
 	for i := range 100 {
-		m.unavailable(ask(i + 1))
+		got := ask(i + 1)
+		if m.unavailable(got); got.retry == "" {
+			t.Fatal("it is not said when to come back")
+		}
 	}
 	if calls := claude.weather.Calls() - before; calls > 1 {
 		t.Errorf("with its circuit open it was called %d times", calls)
