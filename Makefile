@@ -21,7 +21,7 @@ build: ## Build bin/cambio
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/cambio ./cmd/cambio
 
 .PHONY: test
-test: postgres ## All tests, race detector on; installs or finds PostgreSQL first
+test: postgres openbao ## All tests, race detector on; installs or finds PostgreSQL and OpenBao first
 	deploy/test/test.sh $(PACKAGES)
 
 .PHONY: fuzz
@@ -68,3 +68,7 @@ test-crash: postgres ## kill -9 of the server and of PostgreSQL under load; coun
 .PHONY: postgres
 postgres: ## Find PostgreSQL, or install it (as root by package, else unpacked into .cache)
 	@store/postgres/pgtest/install.sh
+
+.PHONY: openbao
+openbao: ## Find OpenBao, or unpack it under the user's cache (75 MB, once)
+	@exchange/provider/vault/baotest/install.sh

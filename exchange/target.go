@@ -23,10 +23,12 @@ type Target struct {
 // them.
 type Facts struct {
 	Resource   string        // URI by which `resource` selects the target; empty: none
+	Authority  string        // issuer of the authorization server that its credentials are for; callers may say it as audience; empty: none
 	Scopes     []string      // everything the target offers; nil: it knows no scopes
 	Method     string        // how the provider is asked, a word for metrics; empty: it has one way
 	Own        bool          // its credentials are access tokens of this issuer
 	MayOutlive bool          // S5
+	Once       bool          // a credential is good for one use: each exchange gets its own
 	Shared     bool          // S23; a fault at load where the credential names its subject
 	MinTTL     time.Duration // shortest lifetime the provider gives; zero: any
 	MaxTTL     time.Duration // longest; zero: any

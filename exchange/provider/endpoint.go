@@ -34,7 +34,8 @@ type Answer struct {
 // within bounds. sent are the secrets that the request carries: whatever is told of
 // the answer is without them. An error is an *exchange.Error; a redirect, a page in
 // place of JSON and a status of 429 or over 499 are errors too, whatever the
-// provider.
+// provider. With an error of such a status the answer is there as well, for a driver
+// that reads more from it.
 func Ask(client *http.Client, r *http.Request, now func() time.Time, sent ...exchange.Secret) (*Answer, error) {
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "cambio")
@@ -53,9 +54,9 @@ func Ask(client *http.Client, r *http.Request, now func() time.Time, sent ...exc
 	case len(body) > maxAnswer:
 		return nil, a.Unusable(fmt.Errorf("it has over %d bytes", maxAnswer))
 	case a.Status == http.StatusTooManyRequests:
-		return nil, a.Fault(exchange.KindThrottled, "the provider is asked too often; try again later")
+		return a, a.Fault(exchange.KindThrottled, "the provider is asked too often; try again later")
 	case a.Status >= 500:
-		return nil, a.Fault(exchange.KindUnavailable, "the provider is not well; try again")
+		return a, a.Fault(exchange.KindUnavailable, "the provider is not well; try again")
 	case a.Status >= 300 && a.Status < 400:
 		return nil, a.Unusable(errors.New("it is a redirect"))
 	case a.Status == http.StatusOK && media != "application/json":

@@ -15,6 +15,7 @@ type flight struct {
 	// done is closed when the leader has released; landed is written before.
 	done   chan struct{}
 	landed landing
+	once   bool // what lands serves nobody else
 	// abandoned is when a leader that never came back loses the flight.
 	abandoned time.Time
 }

@@ -14,10 +14,10 @@ import (
 type Key [sha256.Size]byte
 
 // KeyOf is the full SHA-256 over everything in the grant that could shape a
-// credential (S23). What it leaves out is what must not shape one: the exchange,
-// the moment, the lifetime and its caps (a hit is checked against those), the
-// facts of the one token that was presented, and, for a target that is shared, the
-// subject.
+// credential (S23). What it leaves out is what must not shape one: the exchange, save
+// where a credential serves once; the moment, the lifetime and its caps (a hit is
+// checked against those), the facts of the one token that was presented, and, for a
+// target that is shared, the subject.
 //
 // Every part is written with its length before it, so that no two grants write the
 // same bytes.
@@ -36,6 +36,10 @@ func KeyOf(g *exchange.Grant) Key {
 		w.bytes(g.RuleHash[:])
 	}
 	w.flag(g.RuleHash == [32]byte{})
+	w.flag(g.Target.Once)
+	if g.Target.Once { // nobody else's is of use
+		w.bytes(g.Exchange[:])
+	}
 	w.flag(g.Target.Shared)
 	if !g.Target.Shared {
 		s := &g.Subject

@@ -136,7 +136,7 @@ func (v *Vendor) Reserve(ctx context.Context, g exchange.Grant) (exchange.Slot, 
 			return v.hit(&g, c, waited), nil
 		}
 		if leads {
-			f = &flight{done: make(chan struct{}), abandoned: now.Add(abandonedAfter)}
+			f = &flight{done: make(chan struct{}), once: g.Target.Once, abandoned: now.Add(abandonedAfter)}
 			s.flights[key] = f
 			s.mu.Unlock()
 			return v.lead(&upstreamSlot{vendor: v, driver: driver, grant: g, key: key, flight: f, spare: c}, waited)
@@ -211,7 +211,7 @@ func (v *Vendor) land(k Key, f *flight, l landing) {
 	_, _ = io.ReadFull(v.deps.Random, chance[:]) // without it they are renewed a little later
 	s.mu.Lock()
 	f.landed = l
-	if !l.credential.Value.IsZero() {
+	if !l.credential.Value.IsZero() && !f.once {
 		s.put(k, l.credential, renewal(&l.credential, chance[0]))
 	}
 	if s.flights[k] == f { // unless it was taken for abandoned

@@ -11,6 +11,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange/provider/mcp"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
 	"github.com/cambio-sts/cambio/exchange/provider/openai"
+	"github.com/cambio-sts/cambio/exchange/provider/vault"
 )
 
 // Registry returns the kinds that policy files may name.
@@ -24,5 +25,6 @@ func Registry() *provider.Registry {
 		mcp.Kind(),
 		oci.Kind(),
 		openai.Kind(),
+		vault.Kind(),
 	)
 }
