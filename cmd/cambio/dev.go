@@ -93,6 +93,10 @@ func (f *devFlags) run(cmd *cobra.Command) error {
 	doors := h.handler()
 	p.grpc.set(devworld.Guard(h.grpc()))
 	p.doors.set(devworld.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == doctorPath {
+			h.serveDoctor(w, r)
+			return
+		}
 		if strings.HasPrefix(r.URL.Path, "/dev/") {
 			players.ServeHTTP(w, r)
 			return

@@ -151,7 +151,8 @@ func start(t *testing.T, dir string, environ []string, args ...string) *process 
 		default:
 		}
 		text, err := os.ReadFile(ready)
-		return err == nil && json.Unmarshal(text, &p.ready) == nil
+		_ = json.Unmarshal(text, &p.ready) // a sandbox says other things of itself
+		return err == nil && json.Valid(text)
 	})
 	if !up {
 		t.Fatalf("not ready\n%s", p.stderr.String())
@@ -252,7 +253,7 @@ func TestEveryPrintedLineWorks(t *testing.T) {
 		ran++
 		intent = ""
 	}
-	if ran < 7 {
+	if ran < 8 {
 		t.Fatalf("only %d lines ran of:\n%s", ran, p.stdout.String())
 	}
 	for intent, wants := range map[string][]string{
@@ -262,7 +263,8 @@ func TestEveryPrintedLineWorks(t *testing.T) {
 		"An assistant may not: this is refused (invalid_scope)":     {`"error":"invalid_scope"`},
 		"Why not?":                {"denied", "assistants-read", "scope"},
 		"Allow it, and ask again": {`"scope":"tools.call"`},
-		"All of it is in the ledger, what was refused too": {"issued", "denied", "k8s:cluster:agents:assistant", "oidc:corp:alice", "assistants-call-tools"},
+		"Every cloud is played here too: exchange for AWS, and ask Bedrock who that is (docs/tour.md has the others)": {"aws says: You are arn:aws:sts::123456789012:assumed-role/llm/cambio-"},
+		"All of it is in the ledger, what was refused too":                                                            {"issued", "denied", "k8s:cluster:agents:assistant", "oidc:corp:alice", "assistants-call-tools"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(outputs[intent], want) {
@@ -270,8 +272,8 @@ func TestEveryPrintedLineWorks(t *testing.T) {
 			}
 		}
 	}
-	if rows := strings.Count(outputs["All of it is in the ledger, what was refused too"], "\n"); rows != 6 {
-		t.Errorf("the ledger shows %d lines, want a header and 5 exchanges", rows)
+	if rows := strings.Count(outputs["All of it is in the ledger, what was refused too"], "\n"); rows != 7 {
+		t.Errorf("the ledger shows %d lines, want a header and 6 exchanges", rows)
 	}
 	p.stop()
 	for _, file := range []string{"dev.json", "tokens/auditor.jwt", "tokens/operator.jwt"} {

@@ -40,7 +40,7 @@ in its ledger before the credential leaves.`,
 	// A group is runnable only to say that it is not.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(),
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
-	root.AddCommand(newDev(), newSandbox(), newServe(), newMigrate(), newToken(), newExchange(), newAudit(), newDeny(), newLease(), newKeys(), newPolicy(), newClientGroup(), newVersion())
+	root.AddCommand(newDev(), newSandbox(), newServe(), newMigrate(), newToken(), newExchange(), newCall(), newDoctor(), newAudit(), newDeny(), newLease(), newKeys(), newPolicy(), newClientGroup(), newVersion())
 	finish(root)
 	return root
 }
