@@ -94,7 +94,7 @@ func TestOperatorsAtOnce(t *testing.T) {
 	}
 
 	disputed := newID()
-	answers, by = together(func(i int) said {
+	_, by = together(func(i int) said {
 		return call("POST", "/v1/denies", add(disputed, fmt.Sprintf("k8s:cluster:agents:%d", i)))
 	})
 	if by[http.StatusOK] != 1 || by[http.StatusBadRequest] != operators-1 {

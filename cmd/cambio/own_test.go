@@ -180,7 +180,7 @@ func TestS7OwnTokensThroughTheDoors(t *testing.T) {
 	w.refused("as a client's assertion", code, body, http.StatusUnauthorized, "invalid_client")
 	code, body = w.exchange("notes", first, "vault-mcp", "subject_token_type", string(exchange.TokenTypeIDToken))
 	w.refused("as an ID token", code, body, http.StatusBadRequest, "invalid_request")
-	code, body = w.exchange("notes", first, "vault-mcp", "scope", "rule")
+	code, _ = w.exchange("notes", first, "vault-mcp", "scope", "rule")
 	if code == http.StatusOK {
 		t.Error("it got a scope that the token lacks")
 	}

@@ -69,13 +69,13 @@ func (c *call) Do(r *http.Request) (*http.Response, error) {
 	}
 	switch {
 	case len(body) > maxAnswer:
-		return nil, c.fail(fmt.Errorf("Entra's answer has over %d bytes", maxAnswer))
+		return nil, c.fail(fmt.Errorf("the answer has over %d bytes", maxAnswer))
 	case answer.StatusCode >= 300 && answer.StatusCode < 400:
-		return nil, c.fail(fmt.Errorf("Entra answered %d, a redirect", answer.StatusCode))
+		return nil, c.fail(fmt.Errorf("the answer is %d, a redirect", answer.StatusCode))
 	case answer.StatusCode != http.StatusOK:
 		c.refused = readRefusal(answer.StatusCode, answer.Header, body, c.now())
 	case !json.Valid(body):
-		return nil, c.fail(errors.New("Entra's answer is not JSON"))
+		return nil, c.fail(errors.New("the answer is not JSON"))
 	case discovery:
 		c.keep(body)
 	}
@@ -99,7 +99,7 @@ func (c *call) verdict(ctx context.Context) error {
 	case c.refused != nil:
 		return c.refused
 	}
-	return errors.New("Entra's answer lacks what azidentity asks of one")
+	return errors.New("the answer lacks what azidentity asks of one")
 }
 
 // withoutURL drops the URL that http.Client puts around errors.
