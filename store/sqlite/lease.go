@@ -96,13 +96,23 @@ func outstandingOf(r db.OutstandingRow) (lease.Outstanding, error) {
 // Outstanding implements lease.Book.
 func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstanding, error) {
 	p := db.OutstandingParams{
-		Tenant: q.Tenant, Root: q.Lineage[:], Subject: q.Subject, Target: q.Target, Rule: q.Rule,
+		Tenant: q.Tenant, Subject: q.Subject, Target: q.Target, Rule: q.Rule,
 		AfterExpires: micros(q.Expires), AfterID: q.After[:], Most: int64(max(q.Limit, 0)),
 	}
-	if !q.Lineage.IsZero() {
-		p.Lineage = lineageRow([]exchange.ID{q.Lineage}).String
+	var rows []db.OutstandingRow
+	var err error
+	if q.Lineage.IsZero() {
+		rows, err = s.read.Outstanding(ctx, p)
+	} else {
+		var family []db.DescendantsRow
+		family, err = s.read.Descendants(ctx, db.DescendantsParams{
+			Tenant: p.Tenant, Root: q.Lineage[:], Lineage: lineageRow([]exchange.ID{q.Lineage}).String,
+			Subject: p.Subject, Target: p.Target, Rule: p.Rule, AfterExpires: p.AfterExpires, AfterID: p.AfterID, Most: p.Most,
+		})
+		for _, r := range family {
+			rows = append(rows, db.OutstandingRow(r))
+		}
 	}
-	rows, err := s.read.Outstanding(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("listing the outstanding leases: %w", err)
 	}

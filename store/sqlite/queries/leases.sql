@@ -12,9 +12,8 @@ where l.tenant = ? and l.id = ?;
 
 -- name: Outstanding :many
 -- Leases that are active and not expired, the first to expire first, with the
--- records of the exchanges that minted them; of one lease and what descends from it,
--- where lineage names one. (+expires keeps the planner to the other bound, which does
--- not pass by the expired.)
+-- records of the exchanges that minted them. (+expires keeps the planner to the other
+-- bound, which does not pass by the expired.)
 select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
   l.revoked, l.actor, l.lineage, l.latest, l.origin, coalesce(e.record, '') as record
 from leases l
@@ -22,8 +21,27 @@ left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type
 where l.tenant = sqlc.arg(tenant) and l.state = 1 and +l.expires > cast(unixepoch('subsec') * 1000000 as integer)
   and l.expires >= max(cast(sqlc.arg(after_expires) as integer), cast(unixepoch('subsec') * 1000000 as integer))
   and (l.expires > sqlc.arg(after_expires) or l.id > sqlc.arg(after_id))
-  and (cast(sqlc.arg(lineage) as text) = '' or l.id = cast(sqlc.arg(root) as blob)
-    or instr(coalesce(l.lineage, ''), cast(sqlc.arg(lineage) as text)) > 0)
+  and (cast(sqlc.arg(subject) as text) = '' or l.subject = cast(sqlc.arg(subject) as text))
+  and (cast(sqlc.arg(target) as text) = '' or l.target = cast(sqlc.arg(target) as text))
+  and (cast(sqlc.arg(rule) as text) = '' or l.rule = cast(sqlc.arg(rule) as text))
+order by l.expires, l.id limit sqlc.arg(most);
+
+-- name: Descendants :many
+-- As Outstanding, of one lease and what descends from it. Only leases that descend from
+-- any are looked at, in an index of their own.
+select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+  l.revoked, l.actor, l.lineage, l.latest, l.origin, coalesce(e.record, '') as record
+from (
+  select r.tenant, r.id from leases r where r.tenant = sqlc.arg(tenant) and r.id = sqlc.arg(root)
+  union all
+  select d.tenant, d.id from leases d indexed by leases_lineage
+  where d.tenant = sqlc.arg(tenant) and d.lineage is not null and instr(d.lineage, cast(sqlc.arg(lineage) as text)) > 0
+    and d.expires >= max(cast(sqlc.arg(after_expires) as integer), cast(unixepoch('subsec') * 1000000 as integer))
+) f
+join leases l on l.tenant = f.tenant and l.id = f.id
+left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type between 2 and 5
+where l.state = 1 and l.expires > cast(unixepoch('subsec') * 1000000 as integer)
+  and l.expires >= sqlc.arg(after_expires) and (l.expires > sqlc.arg(after_expires) or l.id > sqlc.arg(after_id))
   and (cast(sqlc.arg(subject) as text) = '' or l.subject = cast(sqlc.arg(subject) as text))
   and (cast(sqlc.arg(target) as text) = '' or l.target = cast(sqlc.arg(target) as text))
   and (cast(sqlc.arg(rule) as text) = '' or l.rule = cast(sqlc.arg(rule) as text))

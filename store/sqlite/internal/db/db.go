@@ -57,6 +57,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.denyOfStmt, err = db.PrepareContext(ctx, denyOf); err != nil {
 		return nil, fmt.Errorf("error preparing query DenyOf: %w", err)
 	}
+	if q.descendantsStmt, err = db.PrepareContext(ctx, descendants); err != nil {
+		return nil, fmt.Errorf("error preparing query Descendants: %w", err)
+	}
 	if q.dropLeaseStmt, err = db.PrepareContext(ctx, dropLease); err != nil {
 		return nil, fmt.Errorf("error preparing query DropLease: %w", err)
 	}
@@ -223,6 +226,11 @@ func (q *Queries) Close() error {
 	if q.denyOfStmt != nil {
 		if cerr := q.denyOfStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing denyOfStmt: %w", cerr)
+		}
+	}
+	if q.descendantsStmt != nil {
+		if cerr := q.descendantsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing descendantsStmt: %w", cerr)
 		}
 	}
 	if q.dropLeaseStmt != nil {
@@ -455,6 +463,7 @@ type Queries struct {
 	correctLeaseStmt    *sql.Stmt
 	denyEpochOfStmt     *sql.Stmt
 	denyOfStmt          *sql.Stmt
+	descendantsStmt     *sql.Stmt
 	dropLeaseStmt       *sql.Stmt
 	endSessionStmt      *sql.Stmt
 	epochStmt           *sql.Stmt
@@ -508,6 +517,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		correctLeaseStmt:    q.correctLeaseStmt,
 		denyEpochOfStmt:     q.denyEpochOfStmt,
 		denyOfStmt:          q.denyOfStmt,
+		descendantsStmt:     q.descendantsStmt,
 		dropLeaseStmt:       q.dropLeaseStmt,
 		endSessionStmt:      q.endSessionStmt,
 		epochStmt:           q.epochStmt,

@@ -35,6 +35,113 @@ func (q *Queries) CorrectLease(ctx context.Context, arg CorrectLeaseParams) (int
 	return result.RowsAffected()
 }
 
+const descendants = `-- name: Descendants :many
+select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
+  l.revoked, l.actor, l.lineage, l.latest, l.origin, coalesce(e.record, '') as record
+from (
+  select r.tenant, r.id from leases r where r.tenant = ?1 and r.id = ?2
+  union all
+  select d.tenant, d.id from leases d indexed by leases_lineage
+  where d.tenant = ?1 and d.lineage is not null and instr(d.lineage, cast(?3 as text)) > 0
+    and d.expires >= max(cast(?4 as integer), cast(unixepoch('subsec') * 1000000 as integer))
+) f
+join leases l on l.tenant = f.tenant and l.id = f.id
+left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type between 2 and 5
+where l.state = 1 and l.expires > cast(unixepoch('subsec') * 1000000 as integer)
+  and l.expires >= ?4 and (l.expires > ?4 or l.id > ?5)
+  and (cast(?6 as text) = '' or l.subject = cast(?6 as text))
+  and (cast(?7 as text) = '' or l.target = cast(?7 as text))
+  and (cast(?8 as text) = '' or l.rule = cast(?8 as text))
+order by l.expires, l.id limit ?9
+`
+
+type DescendantsParams struct {
+	Tenant       string
+	Root         []byte
+	Lineage      string
+	AfterExpires int64
+	AfterID      []byte
+	Subject      string
+	Target       string
+	Rule         string
+	Most         int64
+}
+
+type DescendantsRow struct {
+	Tenant   string
+	ID       []byte
+	Exchange []byte
+	Target   string
+	Provider string
+	Subject  string
+	Rule     string
+	Handle   string
+	Sealed   []byte
+	Issued   int64
+	Expires  int64
+	State    int64
+	Revoked  sql.NullInt64
+	Actor    sql.NullString
+	Lineage  sql.NullString
+	Latest   sql.NullInt64
+	Origin   []byte
+	Record   string
+}
+
+// As Outstanding, of one lease and what descends from it. Only leases that descend from
+// any are looked at, in an index of their own.
+func (q *Queries) Descendants(ctx context.Context, arg DescendantsParams) ([]DescendantsRow, error) {
+	rows, err := q.query(ctx, q.descendantsStmt, descendants,
+		arg.Tenant,
+		arg.Root,
+		arg.Lineage,
+		arg.AfterExpires,
+		arg.AfterID,
+		arg.Subject,
+		arg.Target,
+		arg.Rule,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DescendantsRow
+	for rows.Next() {
+		var i DescendantsRow
+		if err := rows.Scan(
+			&i.Tenant,
+			&i.ID,
+			&i.Exchange,
+			&i.Target,
+			&i.Provider,
+			&i.Subject,
+			&i.Rule,
+			&i.Handle,
+			&i.Sealed,
+			&i.Issued,
+			&i.Expires,
+			&i.State,
+			&i.Revoked,
+			&i.Actor,
+			&i.Lineage,
+			&i.Latest,
+			&i.Origin,
+			&i.Record,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lease = `-- name: Lease :one
 select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
   l.revoked, l.actor, l.lineage, l.latest, l.origin
@@ -253,20 +360,16 @@ left join events e on e.tenant = l.tenant and e.exchange = l.exchange and e.type
 where l.tenant = ?1 and l.state = 1 and +l.expires > cast(unixepoch('subsec') * 1000000 as integer)
   and l.expires >= max(cast(?2 as integer), cast(unixepoch('subsec') * 1000000 as integer))
   and (l.expires > ?2 or l.id > ?3)
-  and (cast(?4 as text) = '' or l.id = cast(?5 as blob)
-    or instr(coalesce(l.lineage, ''), cast(?4 as text)) > 0)
-  and (cast(?6 as text) = '' or l.subject = cast(?6 as text))
-  and (cast(?7 as text) = '' or l.target = cast(?7 as text))
-  and (cast(?8 as text) = '' or l.rule = cast(?8 as text))
-order by l.expires, l.id limit ?9
+  and (cast(?4 as text) = '' or l.subject = cast(?4 as text))
+  and (cast(?5 as text) = '' or l.target = cast(?5 as text))
+  and (cast(?6 as text) = '' or l.rule = cast(?6 as text))
+order by l.expires, l.id limit ?7
 `
 
 type OutstandingParams struct {
 	Tenant       string
 	AfterExpires int64
 	AfterID      []byte
-	Lineage      string
-	Root         []byte
 	Subject      string
 	Target       string
 	Rule         string
@@ -295,16 +398,13 @@ type OutstandingRow struct {
 }
 
 // Leases that are active and not expired, the first to expire first, with the
-// records of the exchanges that minted them; of one lease and what descends from it,
-// where lineage names one. (+expires keeps the planner to the other bound, which does
-// not pass by the expired.)
+// records of the exchanges that minted them. (+expires keeps the planner to the other
+// bound, which does not pass by the expired.)
 func (q *Queries) Outstanding(ctx context.Context, arg OutstandingParams) ([]OutstandingRow, error) {
 	rows, err := q.query(ctx, q.outstandingStmt, outstanding,
 		arg.Tenant,
 		arg.AfterExpires,
 		arg.AfterID,
-		arg.Lineage,
-		arg.Root,
 		arg.Subject,
 		arg.Target,
 		arg.Rule,
