@@ -198,16 +198,17 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
 		Intents: h.store, Expiries: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: h.now, Random: rand.Reader, Meter: h.meters,
 	})
+	limits := governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: h.now})
 	h.desk = lease.NewDesk(lease.DeskOptions{
 		Denies: h.store, Book: h.store, Revoke: vendor.Revoke, Sealer: sealer, Now: h.now, Random: rand.Reader,
-		Changed: h.refresh, Policy: h.policies, Renew: vendor.Renew, CanRenew: vendor.CanRenew,
+		Changed: h.refresh, Policy: h.policies, Renew: vendor.Renew, CanRenew: vendor.CanRenew, Governor: limits,
 		Standing: func(ctx context.Context, tenant string, id exchange.ID) (lease.Outstanding, error) {
 			return h.register.Standing(ctx, tenant, id)
 		},
 	})
 	return &exchange.Bureau{
 		Policy: h.policies, Verifier: h.verifier, Own: h.openOwn(sealer), Passthrough: h.verifier, Vendor: vendor, Ledger: h.ledger, Observer: h.meters, Sealer: sealer,
-		Governor: governor.New(governor.Options{PerSubject: h.config.Limits.SubjectPerSecond, Now: h.now}),
+		Governor: limits,
 		Now:      h.now, Random: rand.Reader, Timeout: h.config.Limits.Timeout,
 	}, nil
 }

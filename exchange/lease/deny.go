@@ -54,6 +54,8 @@ type DeskOptions struct {
 	// nothing is renewed.
 	Renew    func(ctx context.Context, tenant, target string, with exchange.Secret, until time.Time) (time.Time, error)
 	CanRenew func(tenant, target string) bool
+	// Governor says how many refused renewals of a subject are recorded (S32). Nil: all.
+	Governor exchange.Governor
 }
 
 // Desk is where credentials that are out are stopped and renewed.

@@ -82,7 +82,10 @@ func (k *Desk) extend(ctx context.Context, x Extension) (l Outstanding, with exc
 		return l, with, until, exchange.Fault(exchange.KindInternal, "", err)
 	}
 	d, until, err := k.decide(decider, x, &l, now)
-	if err != nil {
+	switch {
+	case err != nil && !d.Allowed:
+		return l, with, until, k.turnDown(ctx, x, l, d, err)
+	case err != nil:
 		return l, with, until, err
 	}
 	event, err := k.renewal(x, &l, d, until, "renewed; it would have expired at "+exchange.FormatTime(l.Expires))
@@ -140,7 +143,8 @@ func (k *Desk) Fixed(l exchange.Lease) string {
 }
 
 // decide asks the policy of this moment, and finds the new expiry: past none of the
-// caps, each counted as at the first issue.
+// caps, each counted as at the first issue. With an error, the decision says whether
+// it is a refusal.
 func (k *Desk) decide(decider exchange.Decider, x Extension, l *Outstanding, now time.Time) (exchange.Decision, time.Time, error) {
 	q := exchange.Question{
 		Tenant: x.Tenant, Subject: x.Subject, Audiences: []string{l.Target}, Scopes: l.Record.Scopes,
@@ -158,14 +162,36 @@ func (k *Desk) decide(decider exchange.Decider, x Extension, l *Outstanding, now
 	// around it.
 	q.Lifetime = until.Sub(l.Issued)
 	if whole := decider.Decide(q); !whole.Allowed || whole.Target.Hash != d.Target.Hash || !slices.Equal(whole.Scopes, d.Scopes) {
+		d.Allowed = false
 		return d, until, mayNotRenew("counted from its first issue it would live longer than policy allows")
 	}
 	if denier, ok := decider.(exchange.CredentialDenier); ok {
 		if denied := denier.DeniesCredentials(q, d); denied != nil && denied(l.Record.Credential) {
+			d.Allowed = false
 			return d, until, mayNotRenew("it is stopped")
 		}
 	}
 	return d, until, nil
+}
+
+// turnDown records that a renewal was decided against, within the rate at which
+// refusals of the subject are recorded (S32), and returns the refusal.
+func (k *Desk) turnDown(ctx context.Context, x Extension, l Outstanding, d exchange.Decision, refusal error) error {
+	if k.o.Governor != nil {
+		release, over := k.o.Governor.Admit(ctx, exchange.Question{Tenant: x.Tenant, Subject: x.Subject}, d)
+		if over != nil {
+			return refusal
+		}
+		release(refusal)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
+	defer cancel()
+	why := refusal.Error()
+	if d.Explanation != "" {
+		why = d.Explanation
+	}
+	_, err := k.correct(ctx, x, l, d, l.Expires, "not renewed: "+why, refusal)
+	return err
 }
 
 func earliest(first time.Time, others ...time.Time) time.Time {
@@ -190,22 +216,25 @@ func (k *Desk) prolong(ctx context.Context, x Extension, l Outstanding, with exc
 	case err == nil && given.Equal(until):
 		return l.Lease, nil
 	case err == nil:
-		return k.correct(ctx, x, l, given, "the provider says that it lives until then", nil)
+		return k.correct(ctx, x, l, issuedBy(&l), given, "the provider says that it lives until then", nil)
 	case transient(err):
-		return k.correct(ctx, x, l, until, "the provider did not answer, so it may live until then, or only until "+exchange.FormatTime(before)+": "+k.why(err, with),
+		return k.correct(ctx, x, l, issuedBy(&l), until, "the provider did not answer, so it may live until then, or only until "+exchange.FormatTime(before)+": "+k.why(err, with),
 			exchange.Fault(exchange.KindUnavailable, "the provider did not answer, so whether the credential lives longer is not known; try again", err))
 	}
 	kind := exchange.KindOf(err)
 	if kind == exchange.KindInternal {
 		kind = exchange.KindProviderRefused
 	}
-	return k.correct(ctx, x, l, before, "the provider did not renew it: "+k.why(err, with),
+	return k.correct(ctx, x, l, issuedBy(&l), before, "the provider did not renew it: "+k.why(err, with),
 		exchange.Fault(kind, "the provider did not renew the credential, which lives until "+exchange.FormatTime(before)+": exchange again for a new one", err))
 }
 
+// issuedBy is what the record says of the decision where there is no newer one.
+func issuedBy(l *Outstanding) exchange.Decision { return exchange.Decision{Rule: l.Rule} }
+
 // correct records what became of a renewal, and returns failed.
-func (k *Desk) correct(ctx context.Context, x Extension, l Outstanding, expires time.Time, how string, failed error) (exchange.Lease, error) {
-	event, err := k.renewal(x, &l, exchange.Decision{Rule: l.Rule}, expires, how)
+func (k *Desk) correct(ctx context.Context, x Extension, l Outstanding, d exchange.Decision, expires time.Time, how string, failed error) (exchange.Lease, error) {
+	event, err := k.renewal(x, &l, d, expires, how)
 	if err == nil {
 		if failed != nil {
 			event.Record.ErrorKind = exchange.KindOf(failed).String()

@@ -64,12 +64,13 @@ func (r *rules) DeniesCredentials(exchange.Question, exchange.Decision) func(str
 // renewals is a scene with a provider that renews.
 type renewals struct {
 	*scene
-	rules *rules
-	id    exchange.ID
-	asked []time.Time
-	gives func(until time.Time) (time.Time, error)
-	stops error // of the standing
-	fixed bool  // the provider does not renew
+	options lease.DeskOptions
+	rules   *rules
+	id      exchange.ID
+	asked   []time.Time
+	gives   func(until time.Time) (time.Time, error)
+	stops   error // of the standing
+	fixed   bool  // the provider does not renew
 }
 
 // newRenewals has a lease of an hour, issued half an hour ago, which may live for two.
@@ -78,7 +79,7 @@ func newRenewals(t *testing.T, change ...func(*lease.Outstanding)) *renewals {
 	r := &renewals{scene: newScene(t)}
 	r.rules = &rules{s: r.scene, limit: 2 * time.Hour}
 	r.gives = func(until time.Time) (time.Time, error) { return until, nil }
-	r.desk = lease.NewDesk(lease.DeskOptions{
+	r.options = lease.DeskOptions{
 		Denies: r.shelves, Book: r.shelves, Revoke: r.bank.revoke, Sealer: r.sealer, Now: r.clock, Random: rand.Reader,
 		Policy: r.rules,
 		Standing: func(ctx context.Context, tenant string, id exchange.ID) (lease.Outstanding, error) {
@@ -98,7 +99,8 @@ func newRenewals(t *testing.T, change ...func(*lease.Outstanding)) *renewals {
 			r.asked = append(r.asked, until)
 			return r.gives(until)
 		},
-	})
+	}
+	r.desk = lease.NewDesk(r.options)
 	r.id = r.lends(gateway, "key", append([]func(*lease.Outstanding){func(l *lease.Outstanding) {
 		l.Issued, l.Expires, l.Latest = monday.Add(-30*time.Minute), monday.Add(30*time.Minute), monday.Add(90*time.Minute)
 		l.Record.Lease, l.Record.Scopes = l.ID.String(), []string{"read"}
@@ -134,6 +136,7 @@ func TestS26RenewalKeepsTheFirstMaximum(t *testing.T) {
 		limit  time.Duration
 		until  time.Duration // from now; zero: refused
 		advice string
+		policy bool // it is policy that refuses, so that is on record
 	}{
 		"what was asked":       {until: time.Hour},
 		"nothing asked":        {ask: func(x *lease.Extension) { x.Lifetime = 0 }, advice: "would not live longer"},
@@ -141,7 +144,7 @@ func TestS26RenewalKeepsTheFirstMaximum(t *testing.T) {
 		"its latest":           {ask: func(x *lease.Extension) { x.Lifetime = 2 * time.Hour }, until: 90 * time.Minute},
 		"the fresh token":      {ask: func(x *lease.Extension) { x.Subject.Expires = monday.Add(40 * time.Minute) }, until: 40 * time.Minute},
 		"a shorter token":      {ask: func(x *lease.Extension) { x.Subject.Expires = monday.Add(20 * time.Minute) }, advice: "would not live longer"},
-		"a lower limit today":  {limit: 70 * time.Minute, advice: "than policy allows"},
+		"a lower limit today":  {limit: 70 * time.Minute, advice: "than policy allows", policy: true},
 		"no latest":            {lease: func(l *lease.Outstanding) { l.Latest = time.Time{} }, advice: "as long as its rule allows"},
 		"at its latest":        {lease: func(l *lease.Outstanding) { l.Latest = l.Expires }, advice: "as long as its rule allows"},
 	} {
@@ -167,9 +170,10 @@ func TestS26RenewalKeepsTheFirstMaximum(t *testing.T) {
 				if !errors.As(err, &known) || known.Kind != exchange.KindInvalidRequest || !strings.Contains(known.Advice, c.advice) || !strings.Contains(known.Advice, "exchange again") {
 					t.Errorf("%v", err)
 				}
-				if len(r.asked)+len(r.events) != 0 || !r.expiry().Equal(before) {
+				if len(r.asked) != 0 || !r.expiry().Equal(before) {
 					t.Error("something was done")
 				}
+				r.refused(c.policy, exchange.KindInvalidRequest)
 				return
 			}
 			until := monday.Add(c.until)
@@ -192,6 +196,7 @@ func TestS26WhoAndWhatIsNotRenewed(t *testing.T) {
 		world  func(*renewals)
 		kind   exchange.Kind
 		advice string
+		policy bool // it is policy that refuses, so that is on record
 	}{
 		"somebody acts":        {lease: func(l *lease.Outstanding) { l.Actor = "k8s:prod:a:b" }, advice: "both have to prove"},
 		"another subject":      {ask: func(x *lease.Extension) { x.Subject.Name = "oidc:corp:olga" }, advice: "only its own subject"},
@@ -204,11 +209,11 @@ func TestS26WhoAndWhatIsNotRenewed(t *testing.T) {
 		"expired":              {world: func(r *renewals) { r.passed = time.Hour }, advice: "expired at"},
 		"no record":            {lease: func(l *lease.Outstanding) { l.Record = exchange.Record{} }, advice: "the ledger does not have"},
 		"stopped by lineage":   {world: func(r *renewals) { r.stops = exchange.Fault(exchange.KindNotFound, "", nil) }, advice: "stopped"},
-		"a denied credential":  {world: func(r *renewals) { r.rules.denied = "fp-key" }, advice: "stopped"},
+		"a denied credential":  {world: func(r *renewals) { r.rules.denied = "fp-key" }, advice: "stopped", policy: true},
 		"no database":          {world: func(r *renewals) { r.stops = exchange.Fault(exchange.KindUnavailable, "try again", nil) }, kind: exchange.KindUnavailable},
 		"a replica behind":     {world: func(r *renewals) { r.rules.err = exchange.Fault(exchange.KindUnavailable, "behind", nil) }, kind: exchange.KindUnavailable},
-		"policy says no":       {world: func(r *renewals) { r.rules.refuses = true }, kind: exchange.KindInvalidTarget},
-		"policy says too long": {ask: func(x *lease.Extension) { x.Lifetime = 3 * time.Hour }, kind: exchange.KindInvalidLifetime},
+		"policy says no":       {world: func(r *renewals) { r.rules.refuses = true }, kind: exchange.KindInvalidTarget, policy: true},
+		"policy says too long": {ask: func(x *lease.Extension) { x.Lifetime = 3 * time.Hour }, kind: exchange.KindInvalidLifetime, policy: true},
 		"an unknown lease":     {ask: func(x *lease.Extension) { x.Lease[3]++ }, kind: exchange.KindNotFound},
 		"of another tenant":    {ask: func(x *lease.Extension) { x.Tenant = "elsewhere" }, kind: exchange.KindNotFound}, // S22
 	} {
@@ -231,10 +236,59 @@ func TestS26WhoAndWhatIsNotRenewed(t *testing.T) {
 			if !errors.As(err, &known) || known.Kind != c.kind || !strings.Contains(known.Advice, c.advice) {
 				t.Errorf("%v", err)
 			}
-			if len(r.asked)+len(r.events) != 0 {
+			if len(r.asked) != 0 {
 				t.Error("something was done")
 			}
+			r.refused(c.policy, c.kind)
 		})
+	}
+}
+
+// refused checks that the ledger has one event about a refusal by policy, by which the
+// lease lives as long as before, and else none.
+func (r *renewals) refused(recorded bool, kind exchange.Kind) {
+	r.t.Helper()
+	if !recorded {
+		if len(r.events) != 0 {
+			r.t.Errorf("%d events", len(r.events))
+		}
+		return
+	}
+	if len(r.events) != 1 {
+		r.t.Fatalf("%d events", len(r.events))
+	}
+	e := r.events[0]
+	if e.Type != exchange.EventRenewed || e.Record.ErrorKind != kind.String() || e.Record.Expires != exchange.FormatTime(r.expiry()) ||
+		e.Record.Lease != r.id.String() || e.Record.Rule != "today" || !strings.HasPrefix(e.Record.Explanation, "not renewed: ") || e.Record.Door != "rest" {
+		r.t.Errorf("the record says %+v", e.Record)
+	}
+}
+
+// quota admits so many refusals.
+type quota struct{ left, released int }
+
+func (q *quota) Admit(_ context.Context, of exchange.Question, d exchange.Decision) (func(error), error) {
+	if d.Allowed || of.Tenant != "default" || of.Subject.Name != gateway || q.left == 0 {
+		return nil, exchange.Fault(exchange.KindThrottled, "slower", nil)
+	}
+	q.left--
+	return func(error) { q.released++ }, nil
+}
+
+// TestS32RefusedRenewalsAreStoredWithinARate.
+func TestS32RefusedRenewalsAreStoredWithinARate(t *testing.T) {
+	governor := &quota{left: 3}
+	r := newRenewals(t)
+	r.options.Governor = governor
+	r.desk = lease.NewDesk(r.options)
+	r.rules.refuses = true
+	for range 5 {
+		if _, err := r.ask(); kindOf(err) != exchange.KindInvalidTarget {
+			t.Errorf("%v", err)
+		}
+	}
+	if len(r.events) != 3 || governor.released != 3 {
+		t.Errorf("%d events, %d released", len(r.events), governor.released)
 	}
 }
 
@@ -330,7 +384,7 @@ func TestS26NoRenewalPassesACap(t *testing.T) {
 		given, err := r.ask(func(x *lease.Extension) { x.Lifetime, x.Subject.Expires = asked, monday.Add(token) })
 		until := r.expiry()
 		if err != nil {
-			if !until.Equal(monday.Add(left)) || len(r.asked)+len(r.events) != 0 {
+			if !until.Equal(monday.Add(left)) || len(r.asked) != 0 {
 				rt.Fatalf("refused (%v), and it lives until %v", err, until)
 			}
 			return

@@ -51,7 +51,7 @@ func (k *Desk) Revoke(ctx context.Context, r Revocation, from Place) (Revoked, e
 	o := order{
 		tenant: r.Tenant, match: map[string]string{"lineage": r.Lease.String()}, except: r.Lease,
 		reason: r.Reason, by: r.By, how: "revoked by " + r.By.Subject,
-		pending: "an exchange of what descends from it is under way or was broken off: it may still be issued; send the same request again in a minute",
+		pending: "an exchange of what descends from it is under way or was broken off: it can no longer be issued, and whatever was minted is withheld, and revoked where the provider can",
 	}
 	out := Revoked{Lease: l.Lease}
 	if from == (Place{}) && StateOf(l.Lease, k.o.Now()) == exchange.LeaseActive {
@@ -60,6 +60,8 @@ func (k *Desk) Revoke(ctx context.Context, r Revocation, from Place) (Revoked, e
 		out.Credentials = append(out.Credentials, own)
 		if own.Fate == FateRevoked || own.Fate == FateRefused {
 			out.Lease.State, out.Lease.Revoked = exchange.LeaseRevoked, k.o.Now()
+		} else {
+			o.pending = "an exchange of what descends from it is under way or was broken off: it may still be issued; send the same request again"
 		}
 	}
 	o.how += ", with the lease " + r.Lease.String() + " that it descends from"
