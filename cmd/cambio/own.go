@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/lease"
@@ -36,18 +37,36 @@ func (h *house) ownTokens() *oauth.OwnTokens {
 // revokeOwn takes back a token of ours and what was obtained with it. What a provider
 // would not take back is dead to us all the same, and the log has it.
 func (h *house) revokeOwn(ctx context.Context, tenant string, id exchange.ID, by exchange.Record) error {
-	revoked, err := h.desk.Revoke(ctx, lease.Revocation{Tenant: tenant, Lease: id, Reason: "given back by its client", By: by}, lease.Place{})
-	if err != nil {
-		return err
-	}
-	for i := range revoked.Credentials {
-		switch c := &revoked.Credentials[i]; {
-		case c.Fate != lease.FateNotStopped:
-		case c.Lease.ID == id:
-			return exchange.Fault(exchange.KindUnavailable, "that the token is revoked could not be recorded; try again", nil)
-		default:
-			h.log.WarnContext(ctx, "a credential that descends from a revoked token was not taken back", "lease", c.Lease.ID.String(), "why", c.Why)
+	return takeBack(ctx, h.desk.Revoke, h.log, lease.Revocation{Tenant: tenant, Lease: id, Reason: "given back by its client", By: by})
+}
+
+// takeBack goes on from page to page until everything has been looked at. The token
+// itself is dead with the first; an error means that it is not, or that time ran out
+// before all that came of it was seen to.
+func takeBack(
+	ctx context.Context, revoke func(context.Context, lease.Revocation, lease.Place) (lease.Revoked, error), log *slog.Logger, r lease.Revocation,
+) error {
+	for from, more := (lease.Place{}), true; more; {
+		page, err := revoke(ctx, r, from)
+		for i := range page.Credentials {
+			switch c := &page.Credentials[i]; {
+			case c.Fate != lease.FateNotStopped:
+			case c.Lease.ID == r.Lease:
+				return exchange.Fault(exchange.KindUnavailable, "that the token is revoked could not be recorded; try again", nil)
+			default:
+				log.WarnContext(ctx, "a credential that descends from a revoked token was not taken back", "lease", c.Lease.ID.String(), "why", c.Why)
+			}
 		}
+		switch {
+		case err != nil && from == (lease.Place{}):
+			return err
+		case err == nil:
+			err = ctx.Err()
+		}
+		if err != nil {
+			return exchange.Fault(exchange.KindUnavailable, "the token is revoked, and not all that was obtained with it in the time there was: send the same request again to go on", err)
+		}
+		from, more = page.Next, page.More
 	}
 	return nil
 }
