@@ -107,7 +107,7 @@ func (g *Gate) Enter(t *exchange.Target) (leave func(error), err error) {
 	one.probing = one.probing || probe
 	one.inFlight++
 	var once sync.Once
-	return func(err error) { once.Do(func() { g.leave(one, probe, err) }) }, nil
+	return func(err error) { once.Do(func() { g.leave(one, now, probe, err) }) }, nil
 }
 
 // shed is the answer to a call that is not made.
@@ -132,8 +132,8 @@ func (g *Gate) of(k gateKey) *gate {
 	return one
 }
 
-// leave learns from what became of a call.
-func (g *Gate) leave(one *gate, probe bool, err error) {
+// leave learns from what became of a call that began then.
+func (g *Gate) leave(one *gate, begun time.Time, probe bool, err error) {
 	now := g.o.Now()
 	one.mu.Lock()
 	defer one.mu.Unlock()
@@ -148,7 +148,7 @@ func (g *Gate) leave(one *gate, probe bool, err error) {
 	switch kind := exchange.KindOf(err); {
 	case err != nil && kind == exchange.KindThrottled:
 		one.failures, one.pause = 0, 0 // it answers
-		one.slow(now, err)
+		one.slow(now, begun, err)
 	case err != nil && (kind == exchange.KindUnavailable || errors.Is(err, context.DeadlineExceeded)):
 		if one.failures++; one.failures >= g.o.Trip {
 			one.pause = min(max(2*one.pause, firstPause), maxPause)
@@ -172,12 +172,19 @@ func (g *gate) count(now time.Time) {
 }
 
 // slow takes a third off what the target bore, and leaves it alone for as long as it
-// asked.
-func (g *gate) slow(now time.Time, err error) {
+// asked. Calls that were under way when another was throttled say the same as that one
+// did, and take nothing more off: a burst would else end in next to no calls.
+func (g *gate) slow(now, begun time.Time, err error) {
 	hold := minHold
 	var e *exchange.Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
 		hold = min(max(e.RetryAfter, minHold), maxHold)
+	}
+	if !g.throttled.IsZero() && !begun.After(g.throttled) {
+		if until := now.Add(hold); until.After(g.hold) {
+			g.hold, g.refilled = until, until
+		}
+		return
 	}
 	bore := g.seen
 	if g.rate > 0 {

@@ -147,6 +147,42 @@ func TestQuotaIsLearnt(t *testing.T) {
 	}
 }
 
+// TestABurstIsThrottledOnce: what was under way together is refused together, and that
+// is one lesson and not thirty.
+func TestABurstIsThrottledOnce(t *testing.T) {
+	s := newStreet(t, governor.GateOptions{})
+	for range 100 {
+		s.wants("bank", nil, open)
+		s.advance(time.Second / 30)
+	}
+	bank := &exchange.Target{Tenant: "default", Name: "bank"}
+	var leaves []func(error)
+	for range 30 {
+		leave, err := s.gate.Enter(bank)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, leave)
+	}
+	for _, leave := range leaves {
+		s.advance(10 * time.Millisecond)
+		leave(errThrottled)
+	}
+	s.advance(2900 * time.Millisecond)
+	s.wants("bank", nil, exchange.KindThrottled) // the last one asked for three seconds
+	s.advance(200 * time.Millisecond)
+	n := 0
+	for range 100 {
+		if s.call("bank", nil) == nil {
+			n++
+		}
+		s.advance(time.Second / 100)
+	}
+	if n < 10 {
+		t.Errorf("%d calls in the second after, of the thirty and more that it bore", n)
+	}
+}
+
 // TestNothingPilesUp: a provider that does not answer keeps so many callers and no
 // more, and a probe that was not made lets the next one try.
 func TestNothingPilesUp(t *testing.T) {
