@@ -57,6 +57,10 @@ bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (10,000,0
 test-cluster: ## Verify against a real kube-apiserver and etcd (built once, then cached)
 	deploy/testcluster/run.sh
 
+.PHONY: test-clients
+test-clients: ## The vendors' own clients, Python and Go, with what is vended; lists them in docs/clients.md
+	deploy/testclients/run.sh
+
 .PHONY: test-properties
 test-properties: ## A million random sequences of exchanges, none of which may widen anything
 	GOGC=400 $(GO) test -tags slow -count=1 -v -timeout 30m ./deploy/testproperties/

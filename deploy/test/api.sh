@@ -2,24 +2,12 @@
 # Runs schemathesis over the OpenAPI document of a running server: as nobody, as an
 # auditor and as an operator, API_EXAMPLES (default 60) examples for each operation
 # beside those that cover the document. It prints its seed. Schemathesis comes from
-# PyPI at the versions of schemathesis.txt, and is kept outside the checkout, under
-# the user's cache, by what it was made from.
+# PyPI at the versions of schemathesis.txt.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 examples=${API_EXAMPLES:-60}
 
-command -v python3 >/dev/null || { echo "there is no python3: install Python 3.10 or newer, with venv" >&2; exit 1; }
-sum=$({ cat deploy/test/schemathesis.txt; python3 --version; } | sha256sum | cut -c1-12)
-venv=${XDG_CACHE_HOME:-$HOME/.cache}/cambio/schemathesis-$sum
-st=$venv/bin/st
-if [ ! -e "$venv/whole" ]; then
-  echo "installing schemathesis into $venv (once)"
-  rm -rf "$venv"
-  mkdir -p "$venv"
-  python3 -m venv "$venv" || { echo "python3 makes no virtual environment: install its venv module (python3-venv)" >&2; exit 1; }
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r deploy/test/schemathesis.txt
-  touch "$venv/whole"
-fi
+st=$(deploy/test/venv.sh schemathesis deploy/test/schemathesis.txt)/bin/st
 
 work=$(mktemp -d)
 server=
