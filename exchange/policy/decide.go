@@ -186,7 +186,7 @@ func (r *Revision) resolve(q *exchange.Question) (target *exchange.Target, name 
 		one = one && t != nil
 	}
 	for _, a := range q.Audiences {
-		join(r.targets[a], a)
+		join(r.audience(a, q.Resources), a)
 	}
 	for _, u := range q.Resources {
 		join(r.resources[u], u)
@@ -195,6 +195,29 @@ func (r *Revision) resolve(q *exchange.Question) (target *exchange.Target, name 
 		target = nil
 	}
 	return target, name, one && name != ""
+}
+
+// audience is the target that an audience means: by its name, by the URI of its
+// resource (RFC 8693 §2.1 lets it be either), or by the authorization server that
+// its credentials are for, where the resource says which of that server's targets
+// or there is but one.
+func (r *Revision) audience(a string, resources []string) *exchange.Target {
+	if t := r.targets[a]; t != nil {
+		return t
+	}
+	if t := r.resources[a]; t != nil {
+		return t
+	}
+	behind := r.authorities[a]
+	if len(behind) == 1 {
+		return behind[0]
+	}
+	for _, t := range behind {
+		if slices.Contains(resources, t.Resource) {
+			return t
+		}
+	}
+	return nil
 }
 
 // pick finds the first allow that allows the whole request, else the one that came

@@ -91,7 +91,7 @@ func (r *Revision) Explain(q exchange.Question) Explanation {
 func (r *Revision) unresolved(q *exchange.Question) []string {
 	var why []string
 	for _, a := range q.Audiences {
-		if r.targets[a] == nil {
+		if r.audience(a, q.Resources) == nil {
 			why = append(why, fmt.Sprintf("there is no target %q: %s", a, didYouMean(a, keys(r.targets))))
 		}
 	}

@@ -22,6 +22,7 @@ type paper struct {
 	Format   string   `yaml:"format,omitempty"`
 	Secret   string   `yaml:"secret,omitempty"`
 	Foreign  bool     `yaml:"foreign,omitempty"` // its credentials are not ours
+	Behind   string   `yaml:"behind,omitempty"`  // the authorization server that they are for
 	Nested   struct {
 		Depth int  `yaml:"depth"`
 		Loud  bool `yaml:"loud"`
@@ -57,7 +58,7 @@ func (shelf) Inspect(settings any) (exchange.Facts, []error) {
 		if s.Nested.Depth < 0 {
 			faults = append(faults, errors.New("nested.depth: it is not negative"))
 		}
-		return exchange.Facts{Resource: s.Resource, Scopes: s.Scopes, Own: !s.Foreign, MaxTTL: time.Hour, Types: []exchange.TokenType{exchange.TokenTypeAccessToken}}, faults
+		return exchange.Facts{Resource: s.Resource, Authority: s.Behind, Scopes: s.Scopes, Own: !s.Foreign, MaxTTL: time.Hour, Types: []exchange.TokenType{exchange.TokenTypeAccessToken}}, faults
 	case *stone:
 		return exchange.Facts{MinTTL: s.Floor, MaxTTL: s.Ceiling, MayOutlive: s.MayOutlive, Types: []exchange.TokenType{"urn:stone"}}, nil
 	}

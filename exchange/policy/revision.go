@@ -20,6 +20,8 @@ type Revision struct {
 	deny      []rule
 	roles     map[string][]clause
 
+	authorities map[string][]*exchange.Target // by Facts.Authority
+
 	allowIndex *index
 	denyIndex  *index
 }
@@ -36,6 +38,9 @@ func (r *Revision) Trusts() []exchange.Trust { return r.trusts }
 // Target is the target of a name; nil: there is none. The caller must not change
 // it.
 func (r *Revision) Target(name string) *exchange.Target { return r.targets[name] }
+
+// Targets lists every target, in no order. They are not to be changed.
+func (r *Revision) Targets() []*exchange.Target { return slices.Collect(maps.Values(r.targets)) }
 
 // sameTrust reports whether a token was verified by the trust as this revision has
 // it.

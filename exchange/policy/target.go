@@ -19,6 +19,7 @@ const maxLifetime = 7 * 24 * time.Hour
 func (c *compiler) compileTargets() {
 	c.revision.targets = map[string]*exchange.Target{}
 	c.revision.resources = map[string]*exchange.Target{}
+	c.revision.authorities = map[string][]*exchange.Target{}
 	defaults := map[string]named{}
 	for _, d := range c.defaults {
 		settings, ok := c.Providers.New(d.key)
@@ -33,6 +34,23 @@ func (c *compiler) compileTargets() {
 	for _, t := range c.targets {
 		c.compileTarget(t, defaults)
 	}
+	for _, t := range c.targets {
+		c.checkAuthority(t)
+	}
+}
+
+// checkAuthority keeps what is signed for an authorization server from being for a
+// resource, too: a resource that looks at `aud` alone would take it for an access
+// token of ours.
+func (c *compiler) checkAuthority(t named) {
+	target := c.revision.targets[t.key]
+	if target == nil || target.Authority == "" {
+		return
+	}
+	if other := c.revision.resources[target.Authority]; other != nil {
+		t.fault(t.at, "target %q is behind the authorization server %q, which is the resource of target %q: one URI is one or the other", t.key, target.Authority, other.Name)
+	}
+	c.revision.authorities[target.Authority] = append(c.revision.authorities[target.Authority], target)
 }
 
 func (c *compiler) compileTarget(t named, defaults map[string]named) {
