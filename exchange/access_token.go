@@ -7,6 +7,7 @@ import "time"
 const (
 	MaxAccessTokenLifetime = 12 * time.Hour
 	MaxAssertionLifetime   = 10 * time.Minute
+	MaxIDJAGLifetime       = 5 * time.Minute
 )
 
 // ValidScope reports whether s is one scope token of RFC 6749 §3.3: printable
@@ -31,6 +32,15 @@ type AccessToken struct {
 	Expires  time.Time
 	Actors   []Actor // outermost first; become nested `act` (RFC 8693 §4.1)
 	MayAct   *MayAct // becomes `may_act` (RFC 8693 §4.4); nil: none
+}
+
+// IDJAG is what the issuer signs as `oauth-id-jag+jwt`: its word to another
+// authorization server that one client may act for the subject there
+// (draft-ietf-oauth-identity-assertion-authz-grant §3). Audience is that server's
+// issuer, and ClientID is the client as that server knows it.
+type IDJAG struct {
+	AccessToken
+	Resource string // URI of the resource that is wanted behind that server
 }
 
 // Assertion is what the federation issuer signs for one cloud's token endpoint

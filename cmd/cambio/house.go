@@ -181,7 +181,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	})
 	vendor = provider.NewVendor(provider.VendorOptions{
 		Deps: provider.Deps{
-			HTTP: client, Asserter: h.issuer, Minter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: h.now, Random: rand.Reader,
+			HTTP: client, Asserter: h.issuer, Minter: h.issuer, Granter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: h.now, Random: rand.Reader,
 		},
 		Target: func(tenant, name string) (*exchange.Target, bool) {
 			r := h.policies.Revision()

@@ -43,7 +43,13 @@ type actorPart struct {
 // error and a fault of the caller.
 func (i *Issuer) Mint(_ context.Context, t exchange.AccessToken) (exchange.Secret, error) {
 	now := i.now()
-	if err := i.checkAccess(&t, now); err != nil {
+	if err := checkToken(&t); err != nil {
+		return exchange.Secret{}, fmt.Errorf("minting an access token: %w", err)
+	}
+	if vendorOf(t.Audience) != nil { // a cloud that looked at `aud` alone would take it (S1)
+		return exchange.Secret{}, fmt.Errorf("minting an access token: its audience %q is a cloud's own", t.Audience)
+	}
+	if err := checkLife(t.Issued, t.Expires, now, exchange.MaxAccessTokenLifetime); err != nil {
 		return exchange.Secret{}, fmt.Errorf("minting an access token: %w", err)
 	}
 	payload, err := encode(accessClaims{
@@ -60,7 +66,8 @@ func (i *Issuer) Mint(_ context.Context, t exchange.AccessToken) (exchange.Secre
 	return key.sign(payload)
 }
 
-func (i *Issuer) checkAccess(t *exchange.AccessToken, now time.Time) error {
+// checkToken holds what is said of subject, client and actors to the contract.
+func checkToken(t *exchange.AccessToken) error {
 	switch {
 	case t.ID.IsZero():
 		return errors.New("it has no id")
@@ -75,9 +82,6 @@ func (i *Issuer) checkAccess(t *exchange.AccessToken, now time.Time) error {
 	case t.MayAct != nil && (t.MayAct.Issuer == "" || t.MayAct.ID == ""):
 		return errors.New("its may_act names nobody")
 	}
-	if vendorOf(t.Audience) != nil { // a cloud that looked at `aud` alone would take it (S1)
-		return fmt.Errorf("its audience %q is a cloud's own", t.Audience)
-	}
 	for _, s := range t.Scopes {
 		if !exchange.ValidScope(s) {
 			return fmt.Errorf("%q is not one scope", s)
@@ -91,7 +95,7 @@ func (i *Issuer) checkAccess(t *exchange.AccessToken, now time.Time) error {
 			return errors.New("an actor is neither proven nor asserted by anyone")
 		}
 	}
-	return checkLife(t.Issued, t.Expires, now, exchange.MaxAccessTokenLifetime)
+	return nil
 }
 
 // checkLife holds a token within what a key stays published for.

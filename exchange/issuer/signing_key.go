@@ -41,6 +41,7 @@ type signingKey struct {
 	algorithm string
 	public    jose.JSONWebKey
 	signer    jose.Signer
+	grants    jose.Signer // of identity assertion grants; nil: the key signs none
 	publishAt time.Time
 	signAt    time.Time
 	alone     bool
@@ -129,23 +130,47 @@ func openKey(sealer *exchange.Sealer, row SealedKey) (*signingKey, error) {
 		return nil, fmt.Errorf("its algorithm %q is none of ours", jwk.Algorithm)
 	}
 	jwk.KeyID = id
-	signer, err := jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(jwk.Algorithm), Key: jwk},
-		(&jose.SignerOptions{}).WithType(tokenTypes[row.Purpose]))
+	signer, err := signerOf(&jwk, tokenTypes[row.Purpose])
 	if err != nil {
-		return nil, fmt.Errorf("its algorithm does not fit its key: %w", err)
+		return nil, err
+	}
+	var grants jose.Signer
+	if row.Purpose == purposeAccess {
+		if grants, err = signerOf(&jwk, grantType); err != nil {
+			return nil, err
+		}
 	}
 	public := jwk.Public()
 	public.Use = "sig"
 	return &signingKey{
-		id: id, algorithm: jwk.Algorithm, public: public, signer: signer,
+		id: id, algorithm: jwk.Algorithm, public: public, signer: signer, grants: grants,
 		publishAt: time.Unix(inside.PublishAt, 0).UTC(), signAt: time.Unix(inside.SignAt, 0).UTC(), alone: inside.Alone,
 	}, nil
 }
 
-// sign signs the payload and returns the compact serialization (RFC 7515 §7.1).
+// signerOf signs with a key under one `typ`.
+func signerOf(jwk *jose.JSONWebKey, typ jose.ContentType) (jose.Signer, error) {
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(jwk.Algorithm), Key: *jwk}, (&jose.SignerOptions{}).WithType(typ))
+	if err != nil {
+		return nil, fmt.Errorf("its algorithm does not fit its key: %w", err)
+	}
+	return signer, nil
+}
+
+// sign signs what the key is for.
 func (k *signingKey) sign(payload []byte) (exchange.Secret, error) {
-	signed, err := k.signer.Sign(payload)
+	return k.signAs(k.signer, payload)
+}
+
+// signGrant signs an identity assertion grant.
+func (k *signingKey) signGrant(payload []byte) (exchange.Secret, error) {
+	return k.signAs(k.grants, payload)
+}
+
+// signAs signs the payload and returns the compact serialization (RFC 7515 §7.1).
+func (k *signingKey) signAs(signer jose.Signer, payload []byte) (exchange.Secret, error) {
+	signed, err := signer.Sign(payload)
 	if err != nil {
 		return exchange.Secret{}, fmt.Errorf("signing with key %s: %w", k.id, err)
 	}

@@ -88,6 +88,7 @@ type Deps struct {
 	HTTP     *http.Client // bounded, refuses redirects, restricted by host (S24)
 	Asserter Asserter
 	Minter   Minter
+	Granter  Granter  // nil: identity assertion grants are not made
 	Sessions Sessions // nil: none are held
 	// Secret gives the secret that a setting names, for sending to that host and no
 	// other (S20); a host that cambio.yaml does not list for it is an error.
@@ -117,4 +118,10 @@ type Asserter interface {
 // Minter signs access tokens of the issuer.
 type Minter interface {
 	Mint(ctx context.Context, t exchange.AccessToken) (exchange.Secret, error)
+}
+
+// Granter signs the issuer's identity assertion grants for other authorization
+// servers.
+type Granter interface {
+	MintIDJAG(ctx context.Context, g exchange.IDJAG) (exchange.Secret, error)
 }

@@ -37,6 +37,7 @@ func (h *Handler) metadata() []byte {
 		SubjectTypes          []string `json:"subject_types_supported"`
 		Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 		GrantProfiles         []string `json:"authorization_grant_profiles_supported"`
+		RequestedTypes        []string `json:"identity_chaining_requested_token_types_supported"`
 		ownEndpoints
 	}{
 		Issuer:                h.Issuer,
@@ -51,6 +52,7 @@ func (h *Handler) metadata() []byte {
 		SubjectTypes:          []string{"public"},
 		Algorithms:            algorithmsOf(h.Keys.AccessJWKS()),
 		GrantProfiles:         []string{profileIDJAG},
+		RequestedTypes:        []string{string(exchange.TokenTypeIDJAG)}, // for which targets, policy says
 		ownEndpoints:          own,
 	})
 	if err != nil { // strings always marshal

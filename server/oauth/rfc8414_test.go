@@ -47,7 +47,10 @@ func TestRFC8414Section2Metadata(t *testing.T) {
 			"code_challenge_methods_supported":      {"S256"},
 			"token_endpoint_auth_methods_supported": {"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
 			"subject_types_supported":               {"public"},
-			"id_token_signing_alg_values_supported": {"ES256", "RS256"},
+			// Identity assertion grant draft §7: given to other servers, and taken.
+			"identity_chaining_requested_token_types_supported": {"urn:ietf:params:oauth:token-type:id-jag"},
+			"authorization_grant_profiles_supported":            {"urn:ietf:params:oauth:grant-profile:id-jag"},
+			"id_token_signing_alg_values_supported":             {"ES256", "RS256"},
 		} {
 			if got := list(a, name); !slices.Equal(got, want) {
 				t.Errorf("%s is %v", name, got)

@@ -21,33 +21,40 @@ func (*driver) Local() {}
 
 // Vend signs an access token for the resource.
 func (d *driver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credential, error) {
-	issued := g.Now.Truncate(time.Second)
-	expires := expiry(g)
-	if !expires.After(d.now()) {
-		return exchange.Credential{}, exchange.Fault(exchange.KindInvalidLifetime,
-			"the token you brought is about to expire: bring a fresh one", nil)
-	}
-	id, err := exchange.NewID(d.now(), d.random)
+	t, err := newToken(g, exchange.MaxAccessTokenLifetime, d.now(), d.random)
 	if err != nil {
 		return exchange.Credential{}, err
 	}
-	token, err := d.minter.Mint(ctx, exchange.AccessToken{
-		ID: id, Subject: g.Subject.Name, Audience: d.settings.Resource, ClientID: clientID(g),
-		Scopes: g.Scopes, Issued: issued, Expires: expires, Actors: g.Actors, MayAct: g.Subject.MayAct,
-	})
+	t.Audience, t.ClientID = d.settings.Resource, clientID(g)
+	token, err := d.minter.Mint(ctx, t)
 	if err != nil {
 		return exchange.Credential{}, err
 	}
 	return exchange.Credential{
 		Value: token, TokenType: "Bearer", IssuedType: exchange.TokenTypeAccessToken,
-		Issued: issued, Expires: expires, Scopes: g.Scopes, Handle: id.String(), Lease: id,
+		Issued: t.Issued, Expires: t.Expires, Scopes: g.Scopes, Handle: t.ID.String(), Lease: t.ID,
 	}, nil
+}
+
+// newToken is what a grant says of whatever is signed for it, with an id of its own.
+func newToken(g exchange.Grant, longest time.Duration, now time.Time, random io.Reader) (exchange.AccessToken, error) {
+	t := exchange.AccessToken{
+		Subject: g.Subject.Name, Scopes: g.Scopes, Issued: g.Now.Truncate(time.Second), Expires: expiry(g, longest),
+		Actors: g.Actors, MayAct: g.Subject.MayAct,
+	}
+	if !t.Expires.After(now) {
+		return t, exchange.Fault(exchange.KindInvalidLifetime,
+			"the token you brought is about to expire: bring a fresh one", nil)
+	}
+	var err error
+	t.ID, err = exchange.NewID(now, random)
+	return t, err
 }
 
 // expiry is the least of the caps, in whole seconds, since `exp` has no others:
 // rounding up would outlive a cap (S5).
-func expiry(g exchange.Grant) time.Time {
-	expires := g.Now.Add(exchange.MaxAccessTokenLifetime)
+func expiry(g exchange.Grant, longest time.Duration) time.Time {
+	expires := g.Now.Add(longest)
 	if wished := g.Now.Add(g.Lifetime); g.Lifetime > 0 && wished.Before(expires) {
 		expires = wished
 	}

@@ -131,6 +131,39 @@ func TestS3ClientID(t *testing.T) {
 	}
 }
 
+// MCP servers keep a session for the (client_id, iss, sub) that opened it, and ask
+// nobody why another came: a renewal changes the token's id and its times alone.
+func TestRenewalIsTheSamePrincipal(t *testing.T) {
+	s := newServer("https://mcp.example/github", func() time.Time { return noon })
+	d, err := (&mcp.Settings{Resource: s.resource}).Open(provider.Deps{Minter: s, Now: s.now, Random: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range []string{"", "gw"} {
+		for _, actors := range [][]exchange.Actor{nil, {{Name: "k8s:prod:agents:helper", Proven: true}}} {
+			var first exchange.AccessToken
+			for n := range 3 {
+				now := noon.Add(time.Duration(n) * time.Minute)
+				c, err := d.Vend(t.Context(), exchange.Grant{
+					Subject: exchange.Subject{Name: "oidc:corp:alice", Expires: now.Add(time.Hour)}, Client: client, Actors: actors,
+					Now: now, Lifetime: 15 * time.Minute, NotAfter: now.Add(time.Hour),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				token := s.minted[c.Value.Reveal()]
+				if n == 0 {
+					first = token
+					continue
+				}
+				if token.ClientID != first.ClientID || token.Subject != first.Subject || token.Audience != first.Audience || token.ID == first.ID || !token.Expires.After(first.Expires) {
+					t.Errorf("%+v was renewed as %+v", first, token)
+				}
+			}
+		}
+	}
+}
+
 // TestS5ExpiryIsRoundedDown to whole seconds, within every cap.
 func TestS5ExpiryIsRoundedDown(t *testing.T) {
 	for _, c := range []struct {

@@ -20,6 +20,9 @@ type Settings struct {
 	Resource string `yaml:"resource" json:"resource" jsonschema:"required,description=URI of the MCP server; becomes the token's audience to the byte (RFC 8707 §2)"`
 	// Scopes is everything the server offers. Without any, tokens carry no scope.
 	Scopes []string `yaml:"scopes,omitempty" json:"scopes,omitempty" jsonschema:"description=every scope the server offers (RFC 6749 §3.3)"`
+	// IDJAG says that the resource is behind another authorization server; nil: it
+	// takes tokens of ours.
+	IDJAG *IDJAGSettings `yaml:"id_jag,omitempty" json:"id_jag,omitempty" jsonschema:"description=The server takes tokens of another authorization server: give identity assertion grants (ID-JAG) for that one instead of access tokens"`
 }
 
 // Kind registers the provider.
@@ -29,6 +32,12 @@ func Kind() provider.Kind {
 
 // Open makes the driver.
 func (s *Settings) Open(d provider.Deps) (provider.Driver, error) {
+	if s.IDJAG != nil {
+		if d.Granter == nil {
+			return nil, errors.New("an mcp target with id_jag needs this issuer's grants, and there is no issuer")
+		}
+		return &granter{settings: *s, granter: d.Granter, now: d.Now, random: d.Random}, nil
+	}
 	if d.Minter == nil {
 		return nil, errors.New("an mcp target needs this issuer's access tokens, and there is no issuer")
 	}
@@ -37,6 +46,12 @@ func (s *Settings) Open(d provider.Deps) (provider.Driver, error) {
 
 // Facts says what the core must know.
 func (s *Settings) Facts() exchange.Facts {
+	if s.IDJAG != nil {
+		return exchange.Facts{
+			Resource: s.Resource, Authority: s.IDJAG.Audience, Scopes: s.Scopes, MaxTTL: exchange.MaxIDJAGLifetime,
+			Types: []exchange.TokenType{exchange.TokenTypeIDJAG},
+		}
+	}
 	return exchange.Facts{
 		Resource: s.Resource, Scopes: s.Scopes, Own: true, MaxTTL: exchange.MaxAccessTokenLifetime,
 		Types: []exchange.TokenType{exchange.TokenTypeAccessToken},
@@ -58,6 +73,9 @@ func (s *Settings) Validate() []error {
 			faults = append(faults, fmt.Errorf("scopes[%d]: %q is listed twice", i, scope))
 		}
 		seen[scope] = true
+	}
+	if s.IDJAG != nil {
+		faults = append(faults, s.IDJAG.validate(s.Resource)...)
 	}
 	return faults
 }
