@@ -9,9 +9,13 @@ select pg_advisory_xact_lock(sqlc.arg(key)::bigint);
 -- name: HoldLeases :exec
 -- Keeps the leases that entries rely on from being revoked until the transaction
 -- ends. Those that are being revoked are waited for: what follows sees them revoked.
-select 1 from cambio.leases l
-where (l.tenant, l.id) in (select unnest(sqlc.arg(tenants)::text[]), unnest(sqlc.arg(ids)::uuid[])) and l.state = 1
-order by l.tenant, l.id for share;
+-- Each row is looked for by itself, in the order of the key, because a join could be
+-- turned into a scan of the whole table.
+select 1
+from (select distinct unnest(sqlc.arg(tenants)::text[]) as tenant, unnest(sqlc.arg(ids)::uuid[]) as id order by 1, 2) h
+cross join lateral (
+	select 1 from cambio.leases l where l.tenant = h.tenant and l.id = h.id and l.state = 1 for share
+) held;
 
 -- name: Burn :exec
 -- Burns single-use values (S13) for the exchanges whose epoch is current and whose

@@ -293,13 +293,17 @@ func (q *Queries) Explain(ctx context.Context, arg ExplainParams) ([]ExplainRow,
 }
 
 const HoldLeases = `-- name: HoldLeases :exec
-select 1 from cambio.leases l
-where (l.tenant, l.id) in (select unnest($1::text[]), unnest($2::uuid[])) and l.state = 1
-order by l.tenant, l.id for share
+select 1
+from (select distinct unnest($1::text[]) as tenant, unnest($2::uuid[]) as id order by 1, 2) h
+cross join lateral (
+	select 1 from cambio.leases l where l.tenant = h.tenant and l.id = h.id and l.state = 1 for share
+) held
 `
 
 // Keeps the leases that entries rely on from being revoked until the transaction
 // ends. Those that are being revoked are waited for: what follows sees them revoked.
+// Each row is looked for by itself, in the order of the key, because a join could be
+// turned into a scan of the whole table.
 func (q *Queries) HoldLeases(ctx context.Context, tenants []string, ids []exchange.ID) error {
 	_, err := q.db.Exec(ctx, HoldLeases, tenants, ids)
 	return err
