@@ -55,7 +55,7 @@ allow:
 	return strings.ReplaceAll(text, "§", ""), line, column
 }
 
-// badTargets are, of each provider, a lifetime that it cannot give and a setting that is
+// badTargets are, of each cloud and model provider, a lifetime that it cannot give and a setting that is
 // misspelt, and of none a provider that is not there.
 var badTargets = []badTarget{
 	// What a rule allows, and the provider cannot give.
@@ -106,13 +106,17 @@ var badTargets = []badTarget{
 // TestBadTargets: policy check finds each with its line, its column and what to write.
 func TestBadTargets(t *testing.T) {
 	lifetimes, misspelt := map[string]bool{}, map[string]bool{}
-	for _, b := range badTargets {
+	cases := badTargets
+	for _, kind := range all.Registry().Kinds() {
+		cases = append(cases, badTarget{kind, "§no_such_setting: x", "", []string{`unknown key "no_such_setting"`}})
+	}
+	for _, b := range cases {
 		text, line, column := b.file(t)
 		name := b.provider + " " + b.settings + b.rule
 		if strings.Contains(b.rule, "max_ttl") {
 			lifetimes[b.provider] = true
 		}
-		if strings.Contains(b.says[0], "unknown key") {
+		if strings.Contains(b.says[0], "unknown key") && len(b.says) > 1 {
 			misspelt[b.provider] = true
 		}
 		dir := t.TempDir()
@@ -141,7 +145,7 @@ func TestBadTargets(t *testing.T) {
 			t.Errorf("%s: nothing at %d:%d says %q:\n%s", name, line, column, b.says, report.Faults.Error())
 		}
 	}
-	for _, kind := range all.Registry().Kinds() {
+	for kind := range goodTargets {
 		if !lifetimes[kind] || !misspelt[kind] {
 			t.Errorf("of %s there is no case of a lifetime, or none of a misspelt setting", kind)
 		}
