@@ -39,9 +39,6 @@ func (r *Revision) Trusts() []exchange.Trust { return r.trusts }
 // it.
 func (r *Revision) Target(name string) *exchange.Target { return r.targets[name] }
 
-// Targets lists every target, in no order. They are not to be changed.
-func (r *Revision) Targets() []*exchange.Target { return slices.Collect(maps.Values(r.targets)) }
-
 // sameTrust reports whether a token was verified by the trust as this revision has
 // it.
 func (r *Revision) sameTrust(name string, hash [32]byte) bool {
