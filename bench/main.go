@@ -5,6 +5,7 @@
 //	go run ./bench crash    kill -9 of the server and of PostgreSQL under load
 //	go run ./bench audit N  pages and summaries on N exchanges (10,000,000)
 //	go run ./bench fill N   makes these ready in the folder BENCH_AUDIT_KEEP
+//	go run ./bench start B… size, start and idle memory of binaries
 //
 // With BENCH_AUDIT_KEEP the exchanges of the audit stay for the next run; without,
 // they are deleted at the end.
@@ -44,10 +45,12 @@ func main() {
 		if err == nil {
 			err = runAudit(ctx, n, os.Args[1] == "audit")
 		}
+	case len(os.Args) > 2 && os.Args[1] == "start":
+		err = runStart(ctx, os.Args[2:])
 	case len(os.Args) == 5 && os.Args[1] == "floor": // started by the table, as a process of its own
 		err = runFloor(ctx, os.Args[2], os.Args[3], os.Args[4])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [crash | audit [N] | fill [N]]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [crash | audit [N] | fill [N] | start BINARY…]")
 		os.Exit(2)
 	}
 	if err != nil {
