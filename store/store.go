@@ -26,6 +26,7 @@ type Store interface {
 	lease.Standings
 	lease.Expiries
 	signing.Store
+	signing.Seals
 	// Lease returns one lease, or an *exchange.Error of KindNotFound.
 	Lease(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)
 	// Ping reports whether the database answers and would accept a write now.

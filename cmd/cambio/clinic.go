@@ -52,6 +52,12 @@ var errNoSessions = errors.New("no signing session is held for a check")
 func (noSessions) Hold(context.Context, exchange.Session, exchange.Secret, exchange.Secret) error {
 	return errNoSessions
 }
+func (noSessions) Held(context.Context, string, exchange.ID) (exchange.Secret, time.Time, error) {
+	return exchange.Secret{}, time.Time{}, errNoSessions
+}
+func (noSessions) Replace(context.Context, string, exchange.ID, exchange.Secret, exchange.Secret, time.Time) (time.Time, error) {
+	return time.Time{}, errNoSessions
+}
 func (noSessions) End(context.Context, string, exchange.ID) error { return nil }
 
 // newClinic lends drivers what this house would: its issuer, its way out, its secrets.

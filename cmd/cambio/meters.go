@@ -52,6 +52,8 @@ type meters struct {
 	policyNow   *prometheus.GaugeVec
 	background  *prometheus.CounterVec
 	signatures  *prometheus.CounterVec
+
+	sessionRenewals *prometheus.CounterVec
 }
 
 func newMeters(log *slog.Logger) *meters {
@@ -72,6 +74,7 @@ func newMeters(log *slog.Logger) *meters {
 	m.unverified = counter("unverified_total", "Requests whose token did not verify; they leave no row in the ledger.", "door", "kind")
 	m.refused = counter("refused_total", "Requests that a door refused before any exchange began.", "kind")
 	m.signatures = counter("signatures_total", "Requests to sign in held sessions.", "target", "status")
+	m.sessionRenewals = counter("session_renewals_total", "Renewals of held sessions ahead of their end.", "target", "status")
 	m.unrevoked = counter("unrevoked_total", "Credentials that were minted, withheld, and could not be revoked.", "provider")
 	m.seconds = histogram("exchange_seconds", "Duration of exchanges of verified subjects.", latency, "outcome")
 	m.steps = histogram("exchange_step_seconds", "Duration of the steps of an exchange.", prometheus.ExponentialBuckets(0.00001, 4, 12), "step")

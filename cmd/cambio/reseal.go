@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/lease"
 	"github.com/cambio-sts/cambio/exchange/ledger"
+	"github.com/cambio-sts/cambio/exchange/signing"
 )
 
 func newKeysReseal() *cobra.Command {
@@ -21,9 +23,9 @@ func newKeysReseal() *cobra.Command {
 		Use:   "reseal",
 		Short: "Seal under seal.key what other keys sealed",
 		Long: `Seal under seal.key whatever in the database a key of seal.old_keys sealed: the
-signing keys, and what revokes leases. Replicas may serve meanwhile, if every one
-of them has both keys. It goes batch by batch; when it is interrupted, run it
-again. Afterwards nothing needs seal.old_keys any more.
+signing keys, what revokes leases, and what signs in sessions. Replicas may serve
+meanwhile, if every one of them has both keys. It goes batch by batch; when it is
+interrupted, run it again. Afterwards nothing needs seal.old_keys any more.
 
 What does not open under any key is left as it is and named, and the exit status
 is 1.`,
@@ -49,10 +51,14 @@ is 1.`,
 }
 
 // resealed is what one round came to.
-type resealed struct{ keys, leases exchange.Resealed }
+type resealed struct{ keys, leases, sessions exchange.Resealed }
 
-func (r resealed) done() int   { return r.keys.Done + r.leases.Done }
-func (r resealed) faulty() int { return r.keys.Faulty + r.leases.Faulty }
+func (r resealed) done() int   { return r.keys.Done + r.leases.Done + r.sessions.Done }
+func (r resealed) faulty() int { return r.keys.Faulty + r.leases.Faulty + r.sessions.Faulty }
+
+func (r resealed) String() string {
+	return fmt.Sprintf("%d signing keys, %d leases, %d signing sessions", r.keys.Done, r.leases.Done, r.sessions.Done)
+}
 
 // resealRounds bounds how often what replicas sealed meanwhile is looked for: one
 // that still seals under the old key would keep this going for ever.
@@ -65,14 +71,14 @@ func (v *vault) reseal(cmd *cobra.Command, dry bool) error {
 		return databaseError("counting what is sealed", err)
 	}
 	if dry {
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "to be resealed under %s (seal.key): %d signing keys, %d leases\n", id, found.keys.Done, found.leases.Done); err != nil {
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "to be resealed under %s (seal.key): %s\n", id, found); err != nil {
 			return err
 		}
 		return v.faults(cmd, found)
 	}
 	var total resealed
 	if found.done() > 0 {
-		if err := v.record(ctx, fmt.Sprintf("began to reseal %d signing keys and %d leases under the sealing key %s", found.keys.Done, found.leases.Done, id)); err != nil {
+		if err := v.record(ctx, fmt.Sprintf("began to reseal %s under the sealing key %s", found, id)); err != nil {
 			return err
 		}
 	}
@@ -82,14 +88,15 @@ func (v *vault) reseal(cmd *cobra.Command, dry bool) error {
 		}
 		total.keys.Done += found.keys.Done
 		total.leases.Done += found.leases.Done
+		total.sessions.Done += found.sessions.Done
 	}
 	if total.done() > 0 {
-		if err := v.record(ctx, fmt.Sprintf("resealed %d signing keys and %d leases under the sealing key %s; %d were left that do not open",
-			total.keys.Done, total.leases.Done, id, found.faulty())); err != nil {
+		if err := v.record(ctx, fmt.Sprintf("resealed %s under the sealing key %s; %d were left that do not open",
+			total, id, found.faulty())); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "resealed under %s (seal.key): %d signing keys, %d leases\n", id, total.keys.Done, total.leases.Done); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "resealed under %s (seal.key): %s\n", id, total); err != nil {
 		return err
 	}
 	if err := v.faults(cmd, found); err != nil {
@@ -109,6 +116,12 @@ func (v *vault) round(ctx context.Context, progress io.Writer, dry bool) (r rese
 	r.leases, err = lease.Reseal(ctx, v.store, v.sealer, dry, func(sofar exchange.Resealed) {
 		fmt.Fprintf(progress, "leases resealed: %d\n", sofar.Done)
 	})
+	if err != nil {
+		return r, err
+	}
+	r.sessions, err = signing.Reseal(ctx, v.store, v.sealer, dry, func(sofar exchange.Resealed) {
+		fmt.Fprintf(progress, "signing sessions resealed: %d\n", sofar.Done)
+	})
 	return r, err
 }
 
@@ -117,7 +130,7 @@ func (v *vault) faults(cmd *cobra.Command, r resealed) error {
 	if r.faulty() == 0 {
 		return nil
 	}
-	for _, err := range append(r.keys.Faults, r.leases.Faults...) {
+	for _, err := range slices.Concat(r.keys.Faults, r.leases.Faults, r.sessions.Faults) {
 		fmt.Fprintln(cmd.ErrOrStderr(), clean(err.Error()))
 	}
 	return fmt.Errorf("%d sealed values do not open and were left as they are", r.faulty())

@@ -63,6 +63,13 @@ type Sessions interface {
 	// Hold keeps what signs until the session expires; nil means: durable. token is
 	// what the caller must show. The session's id must become the credential's Lease.
 	Hold(ctx context.Context, s exchange.Session, token, snapshot exchange.Secret) error
+	// Held returns what signs of a session that has not expired, and until when. One
+	// that is gone is an *exchange.Error of KindNotFound.
+	Held(ctx context.Context, tenant string, id exchange.ID) (snapshot exchange.Secret, expires time.Time, err error)
+	// Replace puts a snapshot in the place of was, whole, and returns until when the
+	// session lives: by another's snapshot, where that came first. One that is gone is
+	// an *exchange.Error of KindNotFound.
+	Replace(ctx context.Context, tenant string, id exchange.ID, was, snapshot exchange.Secret, expires time.Time) (time.Time, error)
 	// End forgets a session. One that is gone already is success.
 	End(ctx context.Context, tenant string, id exchange.ID) error
 }

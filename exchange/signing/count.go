@@ -66,12 +66,17 @@ func (t *tally) back(c *count) {
 	}
 }
 
-// Run writes counts and forgets expired sessions at each tick, until ctx ends; then
-// it writes what is left.
+// Run renews sessions ahead of time, and writes counts and forgets expired sessions at
+// each tick, until ctx ends; then it ends what it began, and writes what is left.
 func (d *Desk) Run(ctx context.Context, tick <-chan time.Time) {
+	var workers sync.WaitGroup
+	for range renewWorkers {
+		workers.Go(func() { d.work(ctx) })
+	}
 	for {
 		select {
 		case <-ctx.Done():
+			workers.Wait()
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchange.SettleTimeout)
 			defer cancel()
 			d.flush(last)
@@ -79,6 +84,7 @@ func (d *Desk) Run(ctx context.Context, tick <-chan time.Time) {
 		case <-tick:
 			d.flush(ctx)
 			d.prune(ctx)
+			d.ahead.forget(d.o.Now())
 		}
 	}
 }

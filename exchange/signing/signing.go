@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -20,6 +20,9 @@ type Store interface {
 	// Session returns one that has not expired, or an *exchange.Error of
 	// KindNotFound.
 	Session(ctx context.Context, tenant string, id exchange.ID) (exchange.Session, error)
+	// ReplaceSession puts what is sealed in s, and its expiry, in the place of what the
+	// session has, if that is still old and has not expired. False: it is not.
+	ReplaceSession(ctx context.Context, s exchange.Session, old []byte) (bool, error)
 	// EndSession forgets one. One that is gone already is success.
 	EndSession(ctx context.Context, tenant string, id exchange.ID) error
 	// PruneSessions forgets expired ones, at most limit, and says how many.
@@ -35,6 +38,9 @@ type Options struct {
 	Standing func(ctx context.Context, tenant string, id exchange.ID) (exchange.Lease, error)
 	// Sign has the target's driver sign.
 	Sign func(ctx context.Context, tenant, target string, snapshot exchange.Secret, r exchange.SignRequest) (map[string]string, error)
+	// Renew makes a session live on, decided anew for its subject; nil: none is. It
+	// must end soon after ctx does.
+	Renew func(ctx context.Context, r Renewal) error
 	// Note makes an event durable.
 	Note   func(ctx context.Context, e exchange.Event) error
 	Sealer *exchange.Sealer
@@ -43,6 +49,9 @@ type Options struct {
 	// Signed is told of each signature, and of each refusal. It must not block.
 	// Optional.
 	Signed func(target string, kind exchange.Kind, ok bool)
+	// Renewed is told of each renewal ahead of time, and of each that failed. It must
+	// not block. Optional.
+	Renewed func(target string, session exchange.ID, err error)
 	// Report is told what could not be recorded, or forgotten. Optional.
 	Report func(error)
 }
@@ -51,6 +60,7 @@ type Options struct {
 type Desk struct {
 	o     Options
 	tally tally
+	ahead *ahead
 }
 
 // New makes a Desk.
@@ -58,44 +68,13 @@ func New(o Options) *Desk {
 	if o.Signed == nil {
 		o.Signed = func(string, exchange.Kind, bool) {}
 	}
+	if o.Renewed == nil {
+		o.Renewed = func(string, exchange.ID, error) {}
+	}
 	if o.Report == nil {
 		o.Report = func(error) {}
 	}
-	return &Desk{o: o, tally: tally{counts: map[exchange.ID]*count{}}}
-}
-
-// sealPurpose binds what is sealed to its kind of row (S4).
-const sealPurpose = "session"
-
-// held is what is sealed, as one piece: no writer of the database can join one
-// session's token to another's key.
-type held struct {
-	TokenHash [sha256.Size]byte `json:"token_hash"` // of the token that callers show
-	Subject   string            `json:"subject"`
-	Target    string            `json:"target"`
-	Snapshot  string            `json:"snapshot"`
-}
-
-// Hold implements provider.Sessions.
-func (d *Desk) Hold(ctx context.Context, s exchange.Session, token, snapshot exchange.Secret) error {
-	if token.IsZero() || snapshot.IsZero() || s.ID.IsZero() {
-		return errors.New("a session needs an id, a token and what signs")
-	}
-	plain, err := json.Marshal(held{
-		TokenHash: sha256.Sum256([]byte(token.Reveal())), Subject: s.Subject, Target: s.Target, Snapshot: snapshot.Reveal(),
-	})
-	if err != nil {
-		return fmt.Errorf("encoding a session: %w", err)
-	}
-	if s.Sealed, err = d.o.Sealer.Seal(sealPurpose, s.ID.String(), plain); err != nil {
-		return err
-	}
-	return d.o.Store.HoldSession(ctx, s)
-}
-
-// End implements provider.Sessions.
-func (d *Desk) End(ctx context.Context, tenant string, id exchange.ID) error {
-	return d.o.Store.EndSession(ctx, tenant, id)
+	return &Desk{o: o, tally: tally{counts: map[exchange.ID]*count{}}, ahead: newAhead()}
 }
 
 // Ask is one request for a signature.
@@ -106,19 +85,16 @@ type Ask struct {
 	// actor that it was made for.
 	Caller  exchange.Subject
 	Request exchange.SignRequest
+	// By and ClientIP say from where it is asked.
+	By       exchange.Record
+	ClientIP netip.Addr
 }
 
 // Signature is what to send with the request, and until when the session signs.
 type Signature struct {
 	Headers map[string]string // by lower-case name
 	Expires time.Time
-	Renew   time.Time // when to exchange again
-}
-
-// renewAt is when so little of a session's life is left that an exchange gives a new
-// one: a fifth, and a minute at least.
-func renewAt(l *exchange.Lease, expires time.Time) time.Time {
-	return expires.Add(-max(time.Minute, expires.Sub(l.Issued)/5))
+	Renew   time.Time // when to exchange again, if Expires has not moved until then
 }
 
 // errUnknown is the answer to whoever is not proven to own a session that stands:
@@ -128,7 +104,8 @@ func errUnknown(why error) error {
 }
 
 // Sign signs one request. Every time it asks the database whether the lease stands,
-// since nothing is written here that could be refused for an emergency deny (S31).
+// since nothing is written here that could be refused for an emergency deny (S31). A
+// session that is about to end is renewed meanwhile, as Run goes on.
 func (d *Desk) Sign(ctx context.Context, a Ask) (Signature, error) {
 	lease, signature, err := d.sign(ctx, a)
 	d.o.Signed(lease.Target, exchange.KindOf(err), err == nil)
@@ -169,19 +146,8 @@ func (d *Desk) sign(ctx context.Context, a Ask) (exchange.Lease, Signature, erro
 	if full := d.tally.add(&lease, d.o.Now()); full {
 		d.flush(ctx)
 	}
-	return lease, Signature{Headers: headers, Expires: s.Expires, Renew: renewAt(&lease, s.Expires)}, nil
-}
-
-func (d *Desk) open(s *exchange.Session) (held, error) {
-	plain, err := d.o.Sealer.Open(sealPurpose, s.ID.String(), s.Sealed)
-	if err != nil {
-		return held{}, exchange.Fault(exchange.KindInternal, "", err)
-	}
-	var h held
-	if err := json.Unmarshal(plain, &h); err != nil {
-		return held{}, exchange.Fault(exchange.KindInternal, "", errors.New("a held session cannot be read"))
-	}
-	return h, nil
+	d.renewAhead(a, &lease, h.Made, s.Expires)
+	return lease, Signature{Headers: headers, Expires: s.Expires, Renew: renewAt(&lease, h.Made, s.Expires)}, nil
 }
 
 // unknownOr gives whatever is not found the one answer.

@@ -30,6 +30,8 @@ type cellar struct {
 }
 
 func (c *cellar) HoldSession(_ context.Context, s exchange.Session) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.sessions[s.ID] = s
 	return c.down
 }
@@ -47,7 +49,20 @@ func (c *cellar) Session(_ context.Context, tenant string, id exchange.ID) (exch
 	return s, nil
 }
 
+func (c *cellar) ReplaceSession(_ context.Context, s exchange.Session, old []byte) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held, ok := c.sessions[s.ID]
+	if c.down != nil || !ok || held.Tenant != s.Tenant || !bytes.Equal(held.Sealed, old) || !held.Expires.After(c.now) {
+		return false, c.down
+	}
+	c.sessions[s.ID] = s
+	return true, nil
+}
+
 func (c *cellar) EndSession(_ context.Context, _ string, id exchange.ID) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.sessions, id)
 	return nil
 }
@@ -62,6 +77,12 @@ func (c *cellar) PruneSessions(_ context.Context, limit int) (pruned int, err er
 		}
 	}
 	return pruned, nil
+}
+
+func (c *cellar) clock() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
 }
 
 func (c *cellar) standing(_ context.Context, tenant string, id exchange.ID) (exchange.Lease, error) {
@@ -110,23 +131,40 @@ type office struct {
 	met   map[string]int
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T, changes ...func(*office, *signing.Options)) *office {
 	t.Helper()
 	now := time.Now()
 	o := &office{
 		cellar: &cellar{now: now, sessions: map[exchange.ID]exchange.Session{}, leases: map[exchange.ID]exchange.Lease{}, fallen: map[exchange.ID]bool{}},
 		token:  exchange.NewSecret("session-token"), met: map[string]int{},
 	}
-	sealer, err := exchange.NewSealer(rand.Reader, bytes.Repeat([]byte{1}, exchange.SealKeySize))
+	options := signing.Options{
+		Store: o.cellar, Standing: o.standing, Sign: o.sign, Note: o.note, Sealer: sealerOf(t, 1), Now: o.clock, Random: rand.Reader,
+		Signed: func(target string, kind exchange.Kind, ok bool) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.met[fmt.Sprint(target, " ", kind, " ", ok)]++
+		},
+	}
+	for _, change := range changes {
+		change(o, &options)
+	}
+	o.desk = signing.New(options)
+	o.id = o.hold(t, subject)
+	return o
+}
+
+func sealerOf(t *testing.T, keys ...byte) *exchange.Sealer {
+	t.Helper()
+	var all [][]byte
+	for _, k := range keys {
+		all = append(all, bytes.Repeat([]byte{k}, exchange.SealKeySize))
+	}
+	s, err := exchange.NewSealer(rand.Reader, all[0], all[1:]...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.desk = signing.New(signing.Options{
-		Store: o.cellar, Standing: o.standing, Sign: o.sign, Note: o.note, Sealer: sealer, Now: time.Now, Random: rand.Reader,
-		Signed: func(target string, kind exchange.Kind, ok bool) { o.met[fmt.Sprint(target, " ", kind, " ", ok)]++ },
-	})
-	o.id = o.hold(t, subject)
-	return o
+	return s
 }
 
 func (o *office) hold(t *testing.T, of string) exchange.ID {
@@ -139,7 +177,7 @@ func (o *office) hold(t *testing.T, of string) exchange.ID {
 	if err := o.desk.Hold(t.Context(), s, o.token, exchange.NewSecret("what signs")); err != nil {
 		t.Fatal(err)
 	}
-	o.leases[id] = exchange.Lease{ID: id, Tenant: "default", Exchange: id, Target: "oci-genai", Provider: "oci", Subject: of, Actor: actor, Issued: o.now.Add(-time.Hour)}
+	o.leases[id] = exchange.Lease{ID: id, Tenant: "default", Exchange: id, Target: "oci-genai", Provider: "oci", Subject: of, Actor: actor, Issued: o.now}
 	return id
 }
 
@@ -160,7 +198,7 @@ func (o *office) ask(t *testing.T, changes ...func(*signing.Ask)) (signing.Signa
 func TestS25WhoMaySign(t *testing.T) {
 	o := newOffice(t)
 	if s, err := o.ask(t); err != nil || s.Headers["authorization"] == "" || !s.Expires.Equal(o.sessions[o.id].Expires) ||
-		s.Expires.Sub(s.Renew) != 24*time.Minute {
+		s.Expires.Sub(s.Renew) != 12*time.Minute {
 		t.Fatalf("the subject: %v", err)
 	}
 	if _, err := o.ask(t, func(a *signing.Ask) { a.Caller.Name = actor }); err != nil {

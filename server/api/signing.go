@@ -33,8 +33,9 @@ func (s signingService) Sign(ctx context.Context, in *cambiov1.SignRequest) (*ca
 	case in.GetToken() == "":
 		return nil, server.Invalid("token is missing: it came with the session")
 	}
+	caller := subjectOf(ctx)
 	signature, err := s.o.Signer.Sign(ctx, signing.Ask{
-		Session: id, Token: exchange.NewSecret(in.GetToken()), Caller: subjectOf(ctx),
+		Session: id, Token: exchange.NewSecret(in.GetToken()), Caller: caller, By: s.deed(ctx, caller).Record, ClientIP: server.FactsOf(ctx).ClientIP,
 		Request: exchange.SignRequest{
 			Method: in.GetMethod(), Host: in.GetHost(), Path: in.GetPath(), Query: in.GetQuery(), Headers: in.GetHeaders(),
 			BodySHA256: in.GetBodySha256(), BodyLength: in.GetBodyLength(),

@@ -56,7 +56,7 @@ func TestS25SignTakesTwoProofs(t *testing.T) {
 	}
 	for _, a := range p.asked {
 		r := a.Request
-		if a.Session != leaseID || a.Token.Reveal() != "session-secret" || a.Caller.Name != nemo || r.Method != "POST" || r.Host != "a.example" ||
+		if a.Session != leaseID || a.Token.Reveal() != "session-secret" || a.Caller.Name != nemo || a.By.Subject != nemo || a.By.Door == "" || !a.ClientIP.IsValid() || r.Method != "POST" || r.Host != "a.example" ||
 			r.Path != "/x" || r.Query != "a=b" || r.Headers["content-type"] != "text/plain" || !bytes.Equal(r.BodySHA256, []byte{1, 2, 3}) || r.BodyLength != 3 {
 			t.Errorf("asked %+v", a)
 		}

@@ -13,7 +13,8 @@ import (
 	"github.com/cambio-sts/cambio/store/postgres/internal/db"
 )
 
-// resealLock keeps two changes of leases' seals from meeting row by row.
+// resealLock keeps two changes of the seals of leases, or of sessions, from meeting
+// row by row.
 const resealLock = 7165064744911531013
 
 // ChangeKeys adds a key, removes others and writes the event, if the newest of the

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/signing"
 	"github.com/cambio-sts/cambio/store/postgres/internal/db"
 )
 
@@ -37,6 +38,17 @@ func (s *Store) Session(ctx context.Context, tenant string, id exchange.ID) (exc
 	}, nil
 }
 
+// ReplaceSession implements signing.Store.
+func (s *Store) ReplaceSession(ctx context.Context, held exchange.Session, old []byte) (bool, error) {
+	n, err := s.queries.ReplaceSession(ctx, db.ReplaceSessionParams{
+		Fresh: held.Sealed, Expires: held.Expires, Tenant: held.Tenant, ID: held.ID, Old: old,
+	})
+	if err != nil {
+		return false, fmt.Errorf("replacing a signing session: %w", err)
+	}
+	return n == 1, nil
+}
+
 // EndSession implements signing.Store.
 func (s *Store) EndSession(ctx context.Context, tenant string, id exchange.ID) error {
 	if err := s.queries.EndSession(ctx, tenant, id); err != nil {
@@ -52,4 +64,40 @@ func (s *Store) PruneSessions(ctx context.Context, limit int) (int, error) {
 		return 0, fmt.Errorf("forgetting expired signing sessions: %w", err)
 	}
 	return int(n), nil
+}
+
+// ListSealedSessions implements signing.Seals.
+func (s *Store) ListSealedSessions(ctx context.Context, header []byte, after signing.Sealed, limit int) ([]signing.Sealed, error) {
+	found, err := s.queries.ListSealedSessions(ctx, after.Tenant, after.ID, header, atMost(limit))
+	if err != nil {
+		return nil, fmt.Errorf("reading signing sessions: %w", err)
+	}
+	seals := make([]signing.Sealed, len(found))
+	for i, row := range found {
+		seals[i] = signing.Sealed{Tenant: row.Tenant, ID: row.ID, Sealed: row.Sealed}
+	}
+	return seals, nil
+}
+
+// ReplaceSessionSeals implements signing.Seals.
+func (s *Store) ReplaceSessionSeals(ctx context.Context, seals []signing.Sealed) (int, error) {
+	var tenants []string
+	var ids []exchange.ID
+	var olds, freshs [][]byte
+	for _, held := range seals {
+		tenants, ids = append(tenants, held.Tenant), append(ids, held.ID)
+		olds, freshs = append(olds, held.Sealed), append(freshs, held.Fresh)
+	}
+	var replaced int64
+	err := s.inTransaction(ctx, func(q *db.Queries) error {
+		err := q.OwnKeys(ctx, resealLock)
+		if err == nil {
+			replaced, err = q.ReplaceSessionSeals(ctx, tenants, ids, olds, freshs)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("replacing what signing sessions have sealed: %w", err)
+	}
+	return int(replaced), nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/signing"
 	"github.com/cambio-sts/cambio/store/sqlite/internal/db"
 )
 
@@ -39,6 +40,21 @@ func (s *Store) Session(ctx context.Context, tenant string, of exchange.ID) (exc
 	}, nil
 }
 
+// ReplaceSession implements signing.Store.
+func (s *Store) ReplaceSession(ctx context.Context, held exchange.Session, old []byte) (replaced bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
+		n, err := q.ReplaceSession(ctx, db.ReplaceSessionParams{
+			Fresh: held.Sealed, Expires: micros(held.Expires), Tenant: held.Tenant, ID: held.ID[:], Old: old,
+		})
+		replaced = n == 1
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("replacing a signing session: %w", err)
+	}
+	return replaced, nil
+}
+
 // EndSession implements signing.Store.
 func (s *Store) EndSession(ctx context.Context, tenant string, of exchange.ID) error {
 	err := s.write(ctx, func(ctx context.Context, q *db.Queries) error {
@@ -61,4 +77,35 @@ func (s *Store) PruneSessions(ctx context.Context, limit int) (pruned int, err e
 		return 0, fmt.Errorf("forgetting expired signing sessions: %w", err)
 	}
 	return pruned, nil
+}
+
+// ListSealedSessions implements signing.Seals.
+func (s *Store) ListSealedSessions(ctx context.Context, header []byte, after signing.Sealed, limit int) ([]signing.Sealed, error) {
+	rows, err := s.read.ListSealedSessions(ctx, db.ListSealedSessionsParams{Tenant: after.Tenant, ID: after.ID[:], Header: header, Most: int64(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("reading signing sessions: %w", err)
+	}
+	seals := make([]signing.Sealed, len(rows))
+	for i, r := range rows {
+		seals[i] = signing.Sealed{Tenant: r.Tenant, ID: id(r.ID), Sealed: r.Sealed}
+	}
+	return seals, nil
+}
+
+// ReplaceSessionSeals implements signing.Seals.
+func (s *Store) ReplaceSessionSeals(ctx context.Context, seals []signing.Sealed) (replaced int, err error) {
+	err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
+		for _, held := range seals {
+			n, err := q.ReplaceSessionSeal(ctx, db.ReplaceSessionSealParams{Fresh: held.Fresh, Tenant: held.Tenant, ID: held.ID[:], Old: held.Sealed})
+			if err != nil {
+				return err
+			}
+			replaced += int(n)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("replacing what signing sessions have sealed: %w", err)
+	}
+	return replaced, nil
 }

@@ -69,6 +69,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"TestS26NothingLandsAfterTheRevocation", testNothingLandsAfterTheRevocation},
 		{"Unsettled", testUnsettled},
 		{"Sessions", testSessions},
+		{"ReplacedSessions", testReplacedSessions},
+		{"SessionSeals", testSessionSeals},
 		{"Ping", testPing},
 	}, lists...))
 }

@@ -67,7 +67,11 @@ func (d *driver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credentia
 	if err != nil {
 		return exchange.Credential{}, err
 	}
-	t, err := d.obtain(ctx, &g, key)
+	w, err := d.wish(&g)
+	if err != nil {
+		return exchange.Credential{}, err
+	}
+	t, err := d.obtain(ctx, w, key)
 	if err != nil {
 		return exchange.Credential{}, err
 	}
@@ -93,13 +97,48 @@ func (d *driver) tenancy(t token) string {
 	return t.tenancy
 }
 
+// wish is what a token is asked for with.
+type wish struct {
+	tenant, target string
+	identity
+	lifetime time.Duration // zero: as long as the target gives
+	notAfter time.Time
+}
+
+// identity is what an assertion says of the subject.
+type identity struct {
+	Values []string          `json:"values"` // after tenant and target in `sub`
+	Claims map[string]string `json:"claims,omitempty"`
+}
+
+func (d *driver) wish(g *exchange.Grant) (wish, error) {
+	w := wish{tenant: g.Target.Tenant, target: g.Target.Name, lifetime: g.Lifetime, notAfter: g.NotAfter}
+	names := d.settings.Subject
+	if len(names) == 0 {
+		names = []string{"subject"}
+	}
+	var err error
+	if w.Values, err = provider.SubjectValues(names, &g.Subject); err != nil {
+		return wish{}, err
+	}
+	w.Claims = make(map[string]string, len(d.settings.Claims))
+	for claim, name := range d.settings.Claims {
+		v, err := provider.SubjectValues([]string{name}, &g.Subject)
+		if err != nil {
+			return wish{}, err
+		}
+		w.Claims[claim] = v[0] // the domain compares single texts
+	}
+	return w, nil
+}
+
 // obtain exchanges a fresh assertion for a token that names the key.
-func (d *driver) obtain(ctx context.Context, g *exchange.Grant, key *rsa.PublicKey) (token, error) {
-	life, err := d.lifetime(g)
+func (d *driver) obtain(ctx context.Context, w wish, key *rsa.PublicKey) (token, error) {
+	life, err := d.lifetime(&w)
 	if err != nil {
 		return token{}, err
 	}
-	assertion, err := d.assert(ctx, g, life)
+	assertion, err := d.assert(ctx, &w, life)
 	if err != nil {
 		return token{}, err
 	}
@@ -131,12 +170,12 @@ func unusable(cause error) error {
 
 // lifetime is what to ask for: within the caps (S5) even where the domain's clock
 // runs ahead of ours, and the call takes its time.
-func (d *driver) lifetime(g *exchange.Grant) (time.Duration, error) {
+func (d *driver) lifetime(w *wish) (time.Duration, error) {
 	wanted := d.settings.longest()
-	if g.Lifetime > 0 {
-		wanted = min(wanted, g.Lifetime)
+	if w.lifetime > 0 {
+		wanted = min(wanted, w.lifetime)
 	}
-	wanted = min(wanted, g.NotAfter.Sub(d.now()))
+	wanted = min(wanted, w.notAfter.Sub(d.now()))
 	if wanted <= 0 {
 		return 0, exchange.Fault(exchange.KindInvalidLifetime, "the token you brought is about to expire: bring a fresh one", nil)
 	}
@@ -155,29 +194,17 @@ const assertionLife = 5 * time.Minute
 
 // assert mints the subject token. A UPST ends with it, so there it has the life that
 // is wanted.
-func (d *driver) assert(ctx context.Context, g *exchange.Grant, life time.Duration) (exchange.Secret, error) {
+func (d *driver) assert(ctx context.Context, w *wish, life time.Duration) (exchange.Secret, error) {
 	if d.settings.issues() == TokenTypeRPST {
 		life = assertionLife
 	}
-	names := d.settings.Subject
-	if len(names) == 0 {
-		names = []string{"subject"}
-	}
-	values, err := provider.SubjectValues(names, &g.Subject)
-	if err != nil {
-		return exchange.Secret{}, err
-	}
-	claims := make(map[string]any, len(d.settings.Claims))
-	for claim, name := range d.settings.Claims {
-		v, err := provider.SubjectValues([]string{name}, &g.Subject)
-		if err != nil {
-			return exchange.Secret{}, err
-		}
-		claims[claim] = v[0] // the domain compares single texts
+	claims := make(map[string]any, len(w.Claims))
+	for claim, v := range w.Claims {
+		claims[claim] = v
 	}
 	issued := d.now().Truncate(time.Second)
 	return d.asserter.Assert(ctx, exchange.Assertion{
-		Tenant: g.Target.Tenant, Target: g.Target.Name, Values: values, Audience: d.settings.audience(), Endpoint: d.host,
+		Tenant: w.tenant, Target: w.target, Values: w.Values, Audience: d.settings.audience(), Endpoint: d.host,
 		Issued: issued, Expires: issued.Add(life), Claims: claims,
 	})
 }

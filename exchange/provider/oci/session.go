@@ -2,12 +2,8 @@ package oci
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,13 +30,6 @@ type sessionValue struct {
 	Expires string `json:"expires_at"`
 }
 
-// snapshot is what signs: a key and the token that names it, made together, kept
-// together and never changed.
-type snapshot struct {
-	Token string `json:"token"`
-	Key   string `json:"key"` // PKCS #8, base64
-}
-
 // Vend makes a session for a caller who sends no key, and serves others as ever.
 func (d *signingDriver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credential, error) {
 	switch {
@@ -53,11 +42,15 @@ func (d *signingDriver) Vend(ctx context.Context, g exchange.Grant) (exchange.Cr
 	if err != nil {
 		return exchange.Credential{}, err
 	}
-	t, err := d.obtain(ctx, &g, &key.PublicKey)
+	w, err := d.wish(&g)
 	if err != nil {
 		return exchange.Credential{}, err
 	}
-	held, err := seize(key, t)
+	t, err := d.obtain(ctx, w, &key.PublicKey)
+	if err != nil {
+		return exchange.Credential{}, err
+	}
+	held, err := d.seize(key, t, w.identity)
 	if err != nil {
 		return exchange.Credential{}, err
 	}
@@ -89,96 +82,22 @@ func (d *signingDriver) Vend(ctx context.Context, g exchange.Grant) (exchange.Cr
 	}, nil
 }
 
-func seize(key *rsa.PrivateKey, t token) (exchange.Secret, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return exchange.Secret{}, fmt.Errorf("encoding a session's key: %w", err)
-	}
-	text, err := json.Marshal(snapshot{Token: t.text.Reveal(), Key: base64.StdEncoding.EncodeToString(der)})
-	if err != nil {
-		return exchange.Secret{}, fmt.Errorf("encoding a session: %w", err)
-	}
-	return exchange.NewSecret(string(text)), nil
-}
-
-// release undoes seize.
-func release(held exchange.Secret) (keyID string, key *rsa.PrivateKey, err error) {
-	var s snapshot
-	if json.Unmarshal([]byte(held.Reveal()), &s) != nil || s.Token == "" {
-		return "", nil, errors.New("a held session cannot be read")
-	}
-	der, err := base64.StdEncoding.DecodeString(s.Key)
-	if err != nil {
-		return "", nil, errors.New("a held session's key cannot be read")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
-	key, ok := parsed.(*rsa.PrivateKey)
-	if err != nil || !ok {
-		return "", nil, errors.New("a held session's key is no RSA key")
-	}
-	return "ST$" + s.Token, key, nil
-}
-
 // revokes begins what a session's lease keeps for its revocation.
 const revokes = "session "
 
 // Revoke ends a session: whoever holds it has neither key nor token.
 func (d *signingDriver) Revoke(ctx context.Context, target *exchange.Target, revokeWith exchange.Secret) error {
-	id, err := exchange.ParseID(strings.TrimPrefix(revokeWith.Reveal(), revokes))
+	id, err := sessionOf(revokeWith)
 	if err != nil {
-		return fmt.Errorf("what revokes the session is not its id: %w", err)
+		return err
 	}
 	return d.sessions.End(ctx, target.Tenant, id)
 }
 
-// keyring makes keys ahead of time, one in stock: a key of 2048 bits takes a tenth of
-// a second, more or less.
-type keyring struct {
-	stock chan *rsa.PrivateKey
-	busy  chan struct{} // one is being made for the stock
-}
-
-// sessionBits is the size of a session's key.
-const sessionBits = 2048
-
-func newKeyring() *keyring {
-	return &keyring{stock: make(chan *rsa.PrivateKey, 1), busy: make(chan struct{}, 1)}
-}
-
-// take returns a key that nobody else has.
-func (k *keyring) take(ctx context.Context) (*rsa.PrivateKey, error) {
-	defer k.refill()
-	select {
-	case key := <-k.stock:
-		return key, nil
-	default:
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	key, err := rsa.GenerateKey(rand.Reader, sessionBits)
+func sessionOf(revokeWith exchange.Secret) (exchange.ID, error) {
+	id, err := exchange.ParseID(strings.TrimPrefix(revokeWith.Reveal(), revokes))
 	if err != nil {
-		return nil, fmt.Errorf("making a session's key: %w", err)
+		return id, fmt.Errorf("what revokes the session is not its id: %w", err)
 	}
-	return key, nil
-}
-
-// refill makes one key in the background, unless one is being made.
-func (k *keyring) refill() {
-	select {
-	case k.busy <- struct{}{}:
-	default:
-		return
-	}
-	go func() {
-		defer func() { <-k.busy }()
-		key, err := rsa.GenerateKey(rand.Reader, sessionBits)
-		if err != nil {
-			return // the next session makes its own, and says so
-		}
-		select {
-		case k.stock <- key:
-		default:
-		}
-	}()
+	return id, nil
 }

@@ -46,6 +46,31 @@ func (s *shelf) Hold(_ context.Context, session exchange.Session, token, snapsho
 	return nil
 }
 
+func (s *shelf) Held(_ context.Context, tenant string, id exchange.ID) (exchange.Secret, time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.held[id]
+	if !ok || h.session.Tenant != tenant {
+		return exchange.Secret{}, time.Time{}, exchange.Fault(exchange.KindNotFound, "none", nil)
+	}
+	return h.snapshot, h.session.Expires, s.fail
+}
+
+func (s *shelf) Replace(_ context.Context, tenant string, id exchange.ID, was, snapshot exchange.Secret, expires time.Time) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, ok := s.held[id]
+	switch {
+	case !ok || h.session.Tenant != tenant:
+		return time.Time{}, exchange.Fault(exchange.KindNotFound, "none", nil)
+	case !h.snapshot.Equal(was):
+		return h.session.Expires, s.fail
+	}
+	h.snapshot, h.session.Expires = snapshot, expires
+	s.held[id] = h
+	return expires, s.fail
+}
+
 func (s *shelf) End(_ context.Context, _ string, id exchange.ID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,13 +60,13 @@ func (d *signingDriver) Sign(_ context.Context, _ *exchange.Target, held exchang
 	for name, v := range headers {
 		request.Header.Set(name, v)
 	}
-	keyID, key, err := release(held)
+	what, key, err := release(held)
 	if err != nil {
 		return nil, err
 	}
 	// The SDK would hash a body, of which there is only the digest here: so to the
 	// SDK all are headers.
-	signer := common.RequestSignerWithBodyHashingPredicate(pair{keyID, key}, signed, nil, func(*http.Request) bool { return false })
+	signer := common.RequestSignerWithBodyHashingPredicate(pair{keyID(exchange.NewSecret(what.Token)), key}, signed, nil, func(*http.Request) bool { return false })
 	if err := signer.Sign(request); err != nil {
 		return nil, fmt.Errorf("signing a request: %w", err)
 	}

@@ -6,6 +6,10 @@ values (sqlc.arg(tenant), sqlc.arg(id), sqlc.arg(exchange), sqlc.arg(target), sq
 select exchange, target, subject, sealed, expires from cambio.sessions
 where tenant = sqlc.arg(tenant) and id = sqlc.arg(id) and expires > now();
 
+-- name: ReplaceSession :execrows
+update cambio.sessions set sealed = sqlc.arg(fresh), expires = sqlc.arg(expires)
+where tenant = sqlc.arg(tenant) and id = sqlc.arg(id) and sealed = sqlc.arg(old) and expires > clock_timestamp();
+
 -- name: EndSession :exec
 delete from cambio.sessions where tenant = sqlc.arg(tenant) and id = sqlc.arg(id);
 
@@ -13,3 +17,19 @@ delete from cambio.sessions where tenant = sqlc.arg(tenant) and id = sqlc.arg(id
 delete from cambio.sessions where (tenant, id) in (
 	select s.tenant, s.id from cambio.sessions s where s.expires <= now() order by s.expires limit sqlc.arg(most)
 );
+
+-- name: ListSealedSessions :many
+-- Sessions by their key, after the one named, which were sealed otherwise.
+select tenant, id, sealed from cambio.sessions
+where (tenant, id) > (sqlc.arg(tenant)::text, sqlc.arg(id)::uuid)
+	and substring(sealed from 1 for octet_length(sqlc.arg(header)::bytea)) <> sqlc.arg(header)::bytea
+order by tenant, id limit sqlc.arg(most);
+
+-- name: ReplaceSessionSeals :execrows
+update cambio.sessions s set sealed = b.fresh
+from (
+	select
+		unnest(sqlc.arg(tenants)::text[]) as tenant, unnest(sqlc.arg(ids)::uuid[]) as id,
+		unnest(sqlc.arg(olds)::bytea[]) as old, unnest(sqlc.arg(freshs)::bytea[]) as fresh
+) b
+where s.tenant = b.tenant and s.id = b.id and s.sealed = b.old;

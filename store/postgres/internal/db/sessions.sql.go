@@ -49,6 +49,45 @@ func (q *Queries) HoldSession(ctx context.Context, arg HoldSessionParams) error 
 	return err
 }
 
+const ListSealedSessions = `-- name: ListSealedSessions :many
+select tenant, id, sealed from cambio.sessions
+where (tenant, id) > ($1::text, $2::uuid)
+	and substring(sealed from 1 for octet_length($3::bytea)) <> $3::bytea
+order by tenant, id limit $4
+`
+
+type ListSealedSessionsRow struct {
+	Tenant string
+	ID     exchange.ID
+	Sealed []byte
+}
+
+// Sessions by their key, after the one named, which were sealed otherwise.
+func (q *Queries) ListSealedSessions(ctx context.Context, tenant string, iD exchange.ID, header []byte, most int32) ([]ListSealedSessionsRow, error) {
+	rows, err := q.db.Query(ctx, ListSealedSessions,
+		tenant,
+		iD,
+		header,
+		most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListSealedSessionsRow
+	for rows.Next() {
+		var i ListSealedSessionsRow
+		if err := rows.Scan(&i.Tenant, &i.ID, &i.Sealed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const PruneSessions = `-- name: PruneSessions :execrows
 delete from cambio.sessions where (tenant, id) in (
 	select s.tenant, s.id from cambio.sessions s where s.expires <= now() order by s.expires limit $1
@@ -57,6 +96,56 @@ delete from cambio.sessions where (tenant, id) in (
 
 func (q *Queries) PruneSessions(ctx context.Context, most int32) (int64, error) {
 	result, err := q.db.Exec(ctx, PruneSessions, most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const ReplaceSession = `-- name: ReplaceSession :execrows
+update cambio.sessions set sealed = $1, expires = $2
+where tenant = $3 and id = $4 and sealed = $5 and expires > clock_timestamp()
+`
+
+type ReplaceSessionParams struct {
+	Fresh   []byte
+	Expires time.Time
+	Tenant  string
+	ID      exchange.ID
+	Old     []byte
+}
+
+func (q *Queries) ReplaceSession(ctx context.Context, arg ReplaceSessionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, ReplaceSession,
+		arg.Fresh,
+		arg.Expires,
+		arg.Tenant,
+		arg.ID,
+		arg.Old,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const ReplaceSessionSeals = `-- name: ReplaceSessionSeals :execrows
+update cambio.sessions s set sealed = b.fresh
+from (
+	select
+		unnest($1::text[]) as tenant, unnest($2::uuid[]) as id,
+		unnest($3::bytea[]) as old, unnest($4::bytea[]) as fresh
+) b
+where s.tenant = b.tenant and s.id = b.id and s.sealed = b.old
+`
+
+func (q *Queries) ReplaceSessionSeals(ctx context.Context, tenants []string, ids []exchange.ID, olds [][]byte, freshs [][]byte) (int64, error) {
+	result, err := q.db.Exec(ctx, ReplaceSessionSeals,
+		tenants,
+		ids,
+		olds,
+		freshs,
+	)
 	if err != nil {
 		return 0, err
 	}

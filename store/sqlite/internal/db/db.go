@@ -102,6 +102,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.listSealedStmt, err = db.PrepareContext(ctx, listSealed); err != nil {
 		return nil, fmt.Errorf("error preparing query ListSealed: %w", err)
 	}
+	if q.listSealedSessionsStmt, err = db.PrepareContext(ctx, listSealedSessions); err != nil {
+		return nil, fmt.Errorf("error preparing query ListSealedSessions: %w", err)
+	}
 	if q.newestRevisionStmt, err = db.PrepareContext(ctx, newestRevision); err != nil {
 		return nil, fmt.Errorf("error preparing query NewestRevision: %w", err)
 	}
@@ -137,6 +140,12 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.replaceSealedStmt, err = db.PrepareContext(ctx, replaceSealed); err != nil {
 		return nil, fmt.Errorf("error preparing query ReplaceSealed: %w", err)
+	}
+	if q.replaceSessionStmt, err = db.PrepareContext(ctx, replaceSession); err != nil {
+		return nil, fmt.Errorf("error preparing query ReplaceSession: %w", err)
+	}
+	if q.replaceSessionSealStmt, err = db.PrepareContext(ctx, replaceSessionSeal); err != nil {
+		return nil, fmt.Errorf("error preparing query ReplaceSessionSeal: %w", err)
 	}
 	if q.retireKeyStmt, err = db.PrepareContext(ctx, retireKey); err != nil {
 		return nil, fmt.Errorf("error preparing query RetireKey: %w", err)
@@ -303,6 +312,11 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing listSealedStmt: %w", cerr)
 		}
 	}
+	if q.listSealedSessionsStmt != nil {
+		if cerr := q.listSealedSessionsStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing listSealedSessionsStmt: %w", cerr)
+		}
+	}
 	if q.newestRevisionStmt != nil {
 		if cerr := q.newestRevisionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing newestRevisionStmt: %w", cerr)
@@ -361,6 +375,16 @@ func (q *Queries) Close() error {
 	if q.replaceSealedStmt != nil {
 		if cerr := q.replaceSealedStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing replaceSealedStmt: %w", cerr)
+		}
+	}
+	if q.replaceSessionStmt != nil {
+		if cerr := q.replaceSessionStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing replaceSessionStmt: %w", cerr)
+		}
+	}
+	if q.replaceSessionSealStmt != nil {
+		if cerr := q.replaceSessionSealStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing replaceSessionSealStmt: %w", cerr)
 		}
 	}
 	if q.retireKeyStmt != nil {
@@ -450,109 +474,115 @@ func (q *Queries) queryRow(ctx context.Context, stmt *sql.Stmt, query string, ar
 }
 
 type Queries struct {
-	db                  DBTX
-	tx                  *sql.Tx
-	activeDeniesStmt    *sql.Stmt
-	addDenyStmt         *sql.Stmt
-	addKeyStmt          *sql.Stmt
-	addRevisionStmt     *sql.Stmt
-	beatStmt            *sql.Stmt
-	burnStmt            *sql.Stmt
-	burnerStmt          *sql.Stmt
-	clockStmt           *sql.Stmt
-	correctLeaseStmt    *sql.Stmt
-	denyEpochOfStmt     *sql.Stmt
-	denyOfStmt          *sql.Stmt
-	descendantsStmt     *sql.Stmt
-	dropLeaseStmt       *sql.Stmt
-	endSessionStmt      *sql.Stmt
-	epochStmt           *sql.Stmt
-	eventsOfStmt        *sql.Stmt
-	holdSessionStmt     *sql.Stmt
-	insertEventStmt     *sql.Stmt
-	insertLeaseStmt     *sql.Stmt
-	leaseStmt           *sql.Stmt
-	leaseTenantsStmt    *sql.Stmt
-	leaseWithRecordStmt *sql.Stmt
-	listDeniesStmt      *sql.Stmt
-	listKeysStmt        *sql.Stmt
-	listLeasesStmt      *sql.Stmt
-	listSealedStmt      *sql.Stmt
-	newestRevisionStmt  *sql.Stmt
-	outstandingStmt     *sql.Stmt
-	pendingStmt         *sql.Stmt
-	pruneLeasesStmt     *sql.Stmt
-	pruneSessionsStmt   *sql.Stmt
-	pruneUsedStmt       *sql.Stmt
-	raiseEpochStmt      *sql.Stmt
-	recordOfStmt        *sql.Stmt
-	removeDenyStmt      *sql.Stmt
-	renewLeaseStmt      *sql.Stmt
-	replaceSealStmt     *sql.Stmt
-	replaceSealedStmt   *sql.Stmt
-	retireKeyStmt       *sql.Stmt
-	revisionOfStmt      *sql.Stmt
-	revokeLeaseStmt     *sql.Stmt
-	sessionOfStmt       *sql.Stmt
-	standingStmt        *sql.Stmt
-	standsStmt          *sql.Stmt
-	stateOfStmt         *sql.Stmt
-	typesOfStmt         *sql.Stmt
-	unburnStmt          *sql.Stmt
-	unsettledStmt       *sql.Stmt
+	db                     DBTX
+	tx                     *sql.Tx
+	activeDeniesStmt       *sql.Stmt
+	addDenyStmt            *sql.Stmt
+	addKeyStmt             *sql.Stmt
+	addRevisionStmt        *sql.Stmt
+	beatStmt               *sql.Stmt
+	burnStmt               *sql.Stmt
+	burnerStmt             *sql.Stmt
+	clockStmt              *sql.Stmt
+	correctLeaseStmt       *sql.Stmt
+	denyEpochOfStmt        *sql.Stmt
+	denyOfStmt             *sql.Stmt
+	descendantsStmt        *sql.Stmt
+	dropLeaseStmt          *sql.Stmt
+	endSessionStmt         *sql.Stmt
+	epochStmt              *sql.Stmt
+	eventsOfStmt           *sql.Stmt
+	holdSessionStmt        *sql.Stmt
+	insertEventStmt        *sql.Stmt
+	insertLeaseStmt        *sql.Stmt
+	leaseStmt              *sql.Stmt
+	leaseTenantsStmt       *sql.Stmt
+	leaseWithRecordStmt    *sql.Stmt
+	listDeniesStmt         *sql.Stmt
+	listKeysStmt           *sql.Stmt
+	listLeasesStmt         *sql.Stmt
+	listSealedStmt         *sql.Stmt
+	listSealedSessionsStmt *sql.Stmt
+	newestRevisionStmt     *sql.Stmt
+	outstandingStmt        *sql.Stmt
+	pendingStmt            *sql.Stmt
+	pruneLeasesStmt        *sql.Stmt
+	pruneSessionsStmt      *sql.Stmt
+	pruneUsedStmt          *sql.Stmt
+	raiseEpochStmt         *sql.Stmt
+	recordOfStmt           *sql.Stmt
+	removeDenyStmt         *sql.Stmt
+	renewLeaseStmt         *sql.Stmt
+	replaceSealStmt        *sql.Stmt
+	replaceSealedStmt      *sql.Stmt
+	replaceSessionStmt     *sql.Stmt
+	replaceSessionSealStmt *sql.Stmt
+	retireKeyStmt          *sql.Stmt
+	revisionOfStmt         *sql.Stmt
+	revokeLeaseStmt        *sql.Stmt
+	sessionOfStmt          *sql.Stmt
+	standingStmt           *sql.Stmt
+	standsStmt             *sql.Stmt
+	stateOfStmt            *sql.Stmt
+	typesOfStmt            *sql.Stmt
+	unburnStmt             *sql.Stmt
+	unsettledStmt          *sql.Stmt
 }
 
 func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 	return &Queries{
-		db:                  tx,
-		tx:                  tx,
-		activeDeniesStmt:    q.activeDeniesStmt,
-		addDenyStmt:         q.addDenyStmt,
-		addKeyStmt:          q.addKeyStmt,
-		addRevisionStmt:     q.addRevisionStmt,
-		beatStmt:            q.beatStmt,
-		burnStmt:            q.burnStmt,
-		burnerStmt:          q.burnerStmt,
-		clockStmt:           q.clockStmt,
-		correctLeaseStmt:    q.correctLeaseStmt,
-		denyEpochOfStmt:     q.denyEpochOfStmt,
-		denyOfStmt:          q.denyOfStmt,
-		descendantsStmt:     q.descendantsStmt,
-		dropLeaseStmt:       q.dropLeaseStmt,
-		endSessionStmt:      q.endSessionStmt,
-		epochStmt:           q.epochStmt,
-		eventsOfStmt:        q.eventsOfStmt,
-		holdSessionStmt:     q.holdSessionStmt,
-		insertEventStmt:     q.insertEventStmt,
-		insertLeaseStmt:     q.insertLeaseStmt,
-		leaseStmt:           q.leaseStmt,
-		leaseTenantsStmt:    q.leaseTenantsStmt,
-		leaseWithRecordStmt: q.leaseWithRecordStmt,
-		listDeniesStmt:      q.listDeniesStmt,
-		listKeysStmt:        q.listKeysStmt,
-		listLeasesStmt:      q.listLeasesStmt,
-		listSealedStmt:      q.listSealedStmt,
-		newestRevisionStmt:  q.newestRevisionStmt,
-		outstandingStmt:     q.outstandingStmt,
-		pendingStmt:         q.pendingStmt,
-		pruneLeasesStmt:     q.pruneLeasesStmt,
-		pruneSessionsStmt:   q.pruneSessionsStmt,
-		pruneUsedStmt:       q.pruneUsedStmt,
-		raiseEpochStmt:      q.raiseEpochStmt,
-		recordOfStmt:        q.recordOfStmt,
-		removeDenyStmt:      q.removeDenyStmt,
-		renewLeaseStmt:      q.renewLeaseStmt,
-		replaceSealStmt:     q.replaceSealStmt,
-		replaceSealedStmt:   q.replaceSealedStmt,
-		retireKeyStmt:       q.retireKeyStmt,
-		revisionOfStmt:      q.revisionOfStmt,
-		revokeLeaseStmt:     q.revokeLeaseStmt,
-		sessionOfStmt:       q.sessionOfStmt,
-		standingStmt:        q.standingStmt,
-		standsStmt:          q.standsStmt,
-		stateOfStmt:         q.stateOfStmt,
-		typesOfStmt:         q.typesOfStmt,
-		unburnStmt:          q.unburnStmt,
-		unsettledStmt:       q.unsettledStmt,
+		db:                     tx,
+		tx:                     tx,
+		activeDeniesStmt:       q.activeDeniesStmt,
+		addDenyStmt:            q.addDenyStmt,
+		addKeyStmt:             q.addKeyStmt,
+		addRevisionStmt:        q.addRevisionStmt,
+		beatStmt:               q.beatStmt,
+		burnStmt:               q.burnStmt,
+		burnerStmt:             q.burnerStmt,
+		clockStmt:              q.clockStmt,
+		correctLeaseStmt:       q.correctLeaseStmt,
+		denyEpochOfStmt:        q.denyEpochOfStmt,
+		denyOfStmt:             q.denyOfStmt,
+		descendantsStmt:        q.descendantsStmt,
+		dropLeaseStmt:          q.dropLeaseStmt,
+		endSessionStmt:         q.endSessionStmt,
+		epochStmt:              q.epochStmt,
+		eventsOfStmt:           q.eventsOfStmt,
+		holdSessionStmt:        q.holdSessionStmt,
+		insertEventStmt:        q.insertEventStmt,
+		insertLeaseStmt:        q.insertLeaseStmt,
+		leaseStmt:              q.leaseStmt,
+		leaseTenantsStmt:       q.leaseTenantsStmt,
+		leaseWithRecordStmt:    q.leaseWithRecordStmt,
+		listDeniesStmt:         q.listDeniesStmt,
+		listKeysStmt:           q.listKeysStmt,
+		listLeasesStmt:         q.listLeasesStmt,
+		listSealedStmt:         q.listSealedStmt,
+		listSealedSessionsStmt: q.listSealedSessionsStmt,
+		newestRevisionStmt:     q.newestRevisionStmt,
+		outstandingStmt:        q.outstandingStmt,
+		pendingStmt:            q.pendingStmt,
+		pruneLeasesStmt:        q.pruneLeasesStmt,
+		pruneSessionsStmt:      q.pruneSessionsStmt,
+		pruneUsedStmt:          q.pruneUsedStmt,
+		raiseEpochStmt:         q.raiseEpochStmt,
+		recordOfStmt:           q.recordOfStmt,
+		removeDenyStmt:         q.removeDenyStmt,
+		renewLeaseStmt:         q.renewLeaseStmt,
+		replaceSealStmt:        q.replaceSealStmt,
+		replaceSealedStmt:      q.replaceSealedStmt,
+		replaceSessionStmt:     q.replaceSessionStmt,
+		replaceSessionSealStmt: q.replaceSessionSealStmt,
+		retireKeyStmt:          q.retireKeyStmt,
+		revisionOfStmt:         q.revisionOfStmt,
+		revokeLeaseStmt:        q.revokeLeaseStmt,
+		sessionOfStmt:          q.sessionOfStmt,
+		standingStmt:           q.standingStmt,
+		standsStmt:             q.standsStmt,
+		stateOfStmt:            q.stateOfStmt,
+		typesOfStmt:            q.typesOfStmt,
+		unburnStmt:             q.unburnStmt,
+		unsettledStmt:          q.unsettledStmt,
 	}
 }

@@ -51,6 +51,55 @@ func (q *Queries) HoldSession(ctx context.Context, arg HoldSessionParams) error 
 	return err
 }
 
+const listSealedSessions = `-- name: ListSealedSessions :many
+select tenant, id, sealed from sessions
+where (tenant, id) > (cast(?1 as text), cast(?2 as blob))
+  and substr(sealed, 1, length(cast(?3 as blob))) <> cast(?3 as blob)
+order by tenant, id limit ?4
+`
+
+type ListSealedSessionsParams struct {
+	Tenant string
+	ID     []byte
+	Header []byte
+	Most   int64
+}
+
+type ListSealedSessionsRow struct {
+	Tenant string
+	ID     []byte
+	Sealed []byte
+}
+
+// Sessions by their key, after the one named, which were sealed otherwise.
+func (q *Queries) ListSealedSessions(ctx context.Context, arg ListSealedSessionsParams) ([]ListSealedSessionsRow, error) {
+	rows, err := q.query(ctx, q.listSealedSessionsStmt, listSealedSessions,
+		arg.Tenant,
+		arg.ID,
+		arg.Header,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListSealedSessionsRow
+	for rows.Next() {
+		var i ListSealedSessionsRow
+		if err := rows.Scan(&i.Tenant, &i.ID, &i.Sealed); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pruneSessions = `-- name: PruneSessions :execrows
 delete from sessions where (tenant, id) in (
   select s.tenant, s.id from sessions s where s.expires <= cast(unixepoch('subsec') * 1000000 as integer)
@@ -64,6 +113,59 @@ type PruneSessionsParams struct {
 
 func (q *Queries) PruneSessions(ctx context.Context, arg PruneSessionsParams) (int64, error) {
 	result, err := q.exec(ctx, q.pruneSessionsStmt, pruneSessions, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const replaceSession = `-- name: ReplaceSession :execrows
+update sessions set sealed = ?1, expires = ?2
+where tenant = ?3 and id = ?4 and sealed = ?5
+  and sessions.expires > cast(unixepoch('subsec') * 1000000 as integer)
+`
+
+type ReplaceSessionParams struct {
+	Fresh   []byte
+	Expires int64
+	Tenant  string
+	ID      []byte
+	Old     []byte
+}
+
+func (q *Queries) ReplaceSession(ctx context.Context, arg ReplaceSessionParams) (int64, error) {
+	result, err := q.exec(ctx, q.replaceSessionStmt, replaceSession,
+		arg.Fresh,
+		arg.Expires,
+		arg.Tenant,
+		arg.ID,
+		arg.Old,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+const replaceSessionSeal = `-- name: ReplaceSessionSeal :execrows
+update sessions set sealed = ?1
+where tenant = ?2 and id = ?3 and sealed = ?4
+`
+
+type ReplaceSessionSealParams struct {
+	Fresh  []byte
+	Tenant string
+	ID     []byte
+	Old    []byte
+}
+
+func (q *Queries) ReplaceSessionSeal(ctx context.Context, arg ReplaceSessionSealParams) (int64, error) {
+	result, err := q.exec(ctx, q.replaceSessionSealStmt, replaceSessionSeal,
+		arg.Fresh,
+		arg.Tenant,
+		arg.ID,
+		arg.Old,
+	)
 	if err != nil {
 		return 0, err
 	}
