@@ -49,6 +49,10 @@ check-generated: generate ## Fail if generated code is not current
 bench: postgres ## The floor and the exchange beside it, on PostgreSQL; writes bench/latest.txt
 	$(GO) run ./bench
 
+.PHONY: bench-providers
+bench-providers: postgres ## Ten thousand callers of one credential, a provider's outage and its throttling
+	$(GO) run ./bench providers
+
 .PHONY: bench-audit
 bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (10,000,000); BENCH_AUDIT_KEEP=dir keeps them
 	$(GO) run ./bench audit $(AUDIT_EXCHANGES)

@@ -122,13 +122,18 @@ func startCambio(ctx context.Context, binary, dir, dsn string) (*cambio, error) 
 	if err != nil {
 		return nil, err
 	}
+	return startCambioAt(ctx, listen, binary, dir, dsn, "")
+}
+
+// startCambioAt is startCambio at an address, with more lines in its cambio.yaml.
+func startCambioAt(ctx context.Context, listen, binary, dir, dsn, more string) (*cambio, error) {
 	ops, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	store := `{postgres: {dsn: "${secret:db}"}}`
 	config := filepath.Join(dir, "cambio.yaml")
-	if err := os.WriteFile(config, []byte(serveConfig(dir, store, listen, ops)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(serveConfig(dir, store, listen, ops)+more), 0o600); err != nil {
 		return nil, err
 	}
 	p, err := startProcess(filepath.Join(dir, "cambio.log"), []string{
