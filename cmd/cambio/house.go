@@ -53,6 +53,7 @@ type house struct {
 	reaper   *lease.Reaper
 	desk     *lease.Desk
 	self     *subject.Self // tokens of ours
+	vendor   *provider.Vendor
 	register *lease.Register
 	sessions *signing.Desk
 	oauth    *oauth.Handler
@@ -181,7 +182,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 	})
 	vendor = provider.NewVendor(provider.VendorOptions{
 		Deps: provider.Deps{
-			HTTP: client, Asserter: h.issuer, Minter: h.issuer, Granter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: h.now, Random: rand.Reader,
+			HTTP: client, Client: h.certified, Asserter: h.issuer, Minter: h.issuer, Granter: h.issuer, Sessions: h.sessions, Secret: h.targetSecret, Now: h.now, Random: rand.Reader,
 		},
 		Target: func(tenant, name string) (*exchange.Target, bool) {
 			r := h.policies.Revision()
@@ -195,6 +196,7 @@ func (h *house) openBureau(sealer *exchange.Sealer) (*exchange.Bureau, error) {
 		Timeout: h.config.Limits.Timeout * 4 / 5, // what remains is for the records before and after
 		Gate:    governor.NewGate(governor.GateOptions{Now: h.now, NotCalled: provider.ErrNotCalled}),
 	})
+	h.vendor = vendor
 	h.reaper = lease.NewReaper(lease.ReaperOptions{
 		Intents: h.store, Expiries: h.store, Ledger: h.ledger, Recover: vendor.Recover, Now: h.now, Random: rand.Reader, Meter: h.meters,
 	})
@@ -332,6 +334,7 @@ func (h *house) start() {
 	h.work.Go(func() { h.issuer.Run(ctx) })
 	h.work.Go(func() { h.reaper.Run(ctx) })
 	h.work.Go(func() { h.runSessions(ctx) })
+	h.work.Go(func() { h.runTargets(ctx) })
 	h.work.Go(func() {
 		tick := time.NewTicker(ledger.RollEvery)
 		defer tick.Stop()

@@ -62,6 +62,9 @@ type Options struct {
 	// MaxBytes bounds the body of an answer; past it reading fails with
 	// ErrTooLarge and is never cut silently. Zero: DefaultMaxBytes.
 	MaxBytes int64
+	// Certificate is shown to servers that ask for one, and is asked for at each
+	// handshake; nil: none is shown.
+	Certificate func() (*tls.Certificate, error)
 	// Resolver looks names up; nil: the system's.
 	Resolver *net.Resolver
 }
@@ -93,10 +96,14 @@ func Client(o Options) (*http.Client, error) {
 		Resolver:       o.Resolver,
 		ControlContext: gate.control,
 	}
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	if o.Certificate != nil {
+		secure.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate() }
+	}
 	transport := &http.Transport{
 		Proxy:                  nil, // HTTPS_PROXY and its kin would be dialled in the host's stead
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSClientConfig:        secure,
 		TLSHandshakeTimeout:    min(o.Timeout, 5*time.Second),
 		ResponseHeaderTimeout:  o.Timeout,
 		MaxResponseHeaderBytes: 64 << 10,

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"strings"
@@ -92,7 +93,10 @@ type Config interface {
 
 // Deps is what the house lends a driver.
 type Deps struct {
-	HTTP     *http.Client // bounded, refuses redirects, restricted by host (S24)
+	HTTP *http.Client // bounded, refuses redirects, restricted by host (S24)
+	// Client makes another client like HTTP, which shows a certificate that it asks for
+	// at each handshake (RFC 8705 §2); nil: none can be had.
+	Client   func(certificate func() (*tls.Certificate, error)) (*http.Client, error)
 	Asserter Asserter
 	Minter   Minter
 	Granter  Granter  // nil: identity assertion grants are not made

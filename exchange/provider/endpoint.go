@@ -21,6 +21,12 @@ import (
 // give has 12 KiB.
 const maxAnswer = 256 << 10
 
+// What Ask answers, inside an *exchange.Error, to a status of 200 without JSON.
+var (
+	ErrPage    = errors.New("a page stands in place of JSON") // for a person to read
+	ErrNotJSON = errors.New("it is no JSON")                  // anything else, or nothing
+)
+
 // Answer is what a provider's endpoint answered.
 type Answer struct {
 	Status int
@@ -60,7 +66,11 @@ func Ask(client *http.Client, r *http.Request, now func() time.Time, sent ...exc
 	case a.Status >= 300 && a.Status < 400:
 		return nil, a.Unusable(errors.New("it is a redirect"))
 	case a.Status == http.StatusOK && media != "application/json":
-		return nil, a.Unusable(fmt.Errorf("it is %q and no JSON", clean(media, nil)))
+		kind := ErrNotJSON
+		if media == "text/html" {
+			kind = ErrPage
+		}
+		return nil, a.Unusable(fmt.Errorf("%w: it is %q", kind, clean(media, nil)))
 	}
 	return a, nil
 }

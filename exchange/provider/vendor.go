@@ -77,6 +77,7 @@ type Vendor struct {
 	timeout time.Duration
 	shards  [shardCount]*shard
 
+	loads   loads
 	opening sync.Mutex
 	opened  atomic.Pointer[map[targetName]*openTarget] // copied on write: each exchange reads it
 }

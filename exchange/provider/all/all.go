@@ -9,6 +9,7 @@ import (
 	"github.com/cambio-sts/cambio/exchange/provider/gcp"
 	"github.com/cambio-sts/cambio/exchange/provider/ibm"
 	"github.com/cambio-sts/cambio/exchange/provider/mcp"
+	"github.com/cambio-sts/cambio/exchange/provider/oauth2"
 	"github.com/cambio-sts/cambio/exchange/provider/oci"
 	"github.com/cambio-sts/cambio/exchange/provider/openai"
 	"github.com/cambio-sts/cambio/exchange/provider/vault"
@@ -23,6 +24,7 @@ func Registry() *provider.Registry {
 		gcp.Kind(),
 		ibm.Kind(),
 		mcp.Kind(),
+		oauth2.Kind(),
 		oci.Kind(),
 		openai.Kind(),
 		vault.Kind(),
