@@ -153,7 +153,7 @@ func (d *dynamic) wrapped(ctx context.Context, g *exchange.Grant, l login) (exch
 		return exchange.Credential{}, err
 	}
 	return exchange.Credential{
-		Value: token, TokenType: "N_A", IssuedType: TokenTypeWrapping, Issued: issued, Expires: l.ends, Handle: accessor,
+		Value: token, TokenType: "N_A", IssuedType: TokenTypeWrapping, Issued: issued, Expires: l.ends, Handle: handle(accessor, g),
 		RevokeWith: d.seal(snapshot{Token: l.token.Reveal(), Wrapping: token.Reveal()}),
 	}, nil
 }

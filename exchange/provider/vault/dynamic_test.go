@@ -112,12 +112,17 @@ func TestS26TheLoginLivesAsLongAsTheLease(t *testing.T) {
 	})
 }
 
+// hungOn is the login that a lease hangs on.
+func hungOn(c exchange.Credential) string {
+	_, rest, _ := strings.Cut(c.RevokeWith.Reveal(), `"token":"`)
+	token, _, _ := strings.Cut(rest, `"`)
+	return token
+}
+
 // loginLife is how long the login lives that a credential hangs on.
 func (y *yard) loginLife(t *testing.T, c exchange.Credential) time.Duration {
 	t.Helper()
-	_, rest, _ := strings.Cut(c.RevokeWith.Reveal(), `"token":"`)
-	token, _, _ := strings.Cut(rest, `"`)
-	a, err := y.bao.Try(t.Context(), y.namespace, http.MethodPost, "auth/token/lookup", map[string]any{"token": token})
+	a, err := y.bao.Try(t.Context(), y.namespace, http.MethodPost, "auth/token/lookup", map[string]any{"token": hungOn(c)})
 	if err != nil {
 		t.Fatal("the login is not there")
 	}

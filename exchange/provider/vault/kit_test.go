@@ -184,10 +184,18 @@ func (y *yard) database(t testing.TB) (*vault.Settings, *pgtest.Database) {
 		"db_name": "pg", "default_ttl": "1h", "max_ttl": "24h",
 		"creation_statements": []string{`create role "{{name}}" login password '{{password}}' valid until '{{expiration}}'`},
 	})
-	y.policy(t, fmt.Sprintf(`path "%s/creds/app" { capabilities = ["read"] }
-path "sys/leases/revoke" { capabilities = ["update"]
-  allowed_parameters = { "lease_id" = ["%s/creds/app/*"], "sync" = [] } }`, mount, mount))
+	y.databasePolicy(t)
 	return y.settings(mount+"/creds/app", func(s *vault.Settings) { s.Kind = vault.KindDynamic }), d
+}
+
+// databasePolicy lets logins have credentials of the database, and end their leases.
+func (y *yard) databasePolicy(t testing.TB) {
+	t.Helper()
+	y.policy(t, strings.ReplaceAll(`path "MOUNT/creds/app" { capabilities = ["read"] }
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+  allowed_parameters = { "lease_id" = ["MOUNT/creds/app/*"], "sync" = [] }
+}`, "MOUNT", y.name+"-db"))
 }
 
 // handed is what a target without a field hands out.

@@ -102,7 +102,7 @@ func (c *core) pathRefused(a *provider.Answer) error {
 		return err
 	}
 	switch {
-	case dead(a):
+	case dead(a), strings.Contains(text, "one use left"):
 		return misconfigured(a, "Vault ended the login before the path was asked: the operator must give the role of auth a longer token_ttl, and no token_num_uses")
 	case a.Status == http.StatusForbidden:
 		return misconfigured(a, fmt.Sprintf("the policies of the Vault role do not allow %s: its operator must let it %s there, or check path", s.Path, c.capability()))

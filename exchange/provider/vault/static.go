@@ -39,7 +39,7 @@ func (d *static) Vend(ctx context.Context, g exchange.Grant) (exchange.Credentia
 		return exchange.Credential{}, err
 	}
 	if d.settings.Wrap > 0 {
-		return d.wrapped(a, &said, issued)
+		return d.wrapped(&g, a, &said, issued)
 	}
 	if d.settings.Version != 1 {
 		if said.Data, err = current(a, said.Data); err != nil {
@@ -77,7 +77,7 @@ func current(a *provider.Answer, data map[string]json.RawMessage) (map[string]js
 }
 
 // wrapped is the credential that a wrapping token is.
-func (d *static) wrapped(a *provider.Answer, said *answer, issued time.Time) (exchange.Credential, error) {
+func (d *static) wrapped(g *exchange.Grant, a *provider.Answer, said *answer, issued time.Time) (exchange.Credential, error) {
 	token, accessor, err := wrapping(a, said)
 	if err != nil {
 		return exchange.Credential{}, err
@@ -87,7 +87,7 @@ func (d *static) wrapped(a *provider.Answer, said *answer, issued time.Time) (ex
 		return exchange.Credential{}, err
 	}
 	return exchange.Credential{
-		Value: token, TokenType: "N_A", IssuedType: TokenTypeWrapping, Issued: issued, Expires: issued.Add(lives), Handle: accessor,
+		Value: token, TokenType: "N_A", IssuedType: TokenTypeWrapping, Issued: issued, Expires: issued.Add(lives), Handle: handle(accessor, g),
 		RevokeWith: d.seal(snapshot{Wrapping: token.Reveal()}),
 	}, nil
 }
