@@ -28,6 +28,8 @@ def main():
     vended = client(world.clouds["azure"], azure_ad_token=world.exchange("azure-openai"))
     bench.judge("openai", "AzureOpenAI chat", lambda: plain(vended), says)
     bench.judge("openai", "AzureOpenAI chat, streaming", lambda: stream(vended), says)
+    v1 = openai.OpenAI(base_url=world.clouds["azure"] + "/openai/v1/", api_key=lambda: world.exchange("azure-openai"), max_retries=0)
+    bench.judge("openai", "OpenAI at the v1 endpoint, a key by callback", lambda: plain(v1), says)
     bench.refusal("openai", "AzureOpenAI, another's token", lambda: plain(client(world.clouds["azure"], azure_ad_token=world.exchange("vertex"))),
                   openai.AuthenticationError, "Access token is missing, invalid")
 

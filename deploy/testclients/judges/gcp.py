@@ -13,13 +13,26 @@ from .bench import Bench, World
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
-def vertex(at, credentials):
+def ask(at, credentials, method):
     answer = AuthorizedSession(credentials).post(
-        f"{at}/v1/projects/cambio-dev/locations/us-central1/publishers/google/models/gemini-flash:generateContent",
+        f"{at}/v1/projects/cambio-dev/locations/us-central1/publishers/google/models/gemini-flash:{method}",
         json={"contents": [{"role": "user", "parts": [{"text": "Who am I?"}]}]}, timeout=20,
     )
     answer.raise_for_status()
-    return answer.json()["candidates"][0]["content"]["parts"][0]["text"]
+    return answer
+
+
+def said(answer):
+    return answer["candidates"][0]["content"]["parts"][0]["text"]
+
+
+def vertex(at, credentials):
+    return said(ask(at, credentials, "generateContent").json())
+
+
+def stream(at, credentials):
+    lines = ask(at, credentials, "streamGenerateContent?alt=sse").iter_lines()
+    return "".join(said(json.loads(line.removeprefix(b"data: "))) for line in lines if line)
 
 
 def external_account(path, **info):
@@ -45,6 +58,7 @@ def main():
             f"{world.work}/external-account-{audience}.json", audience=audience, token_url=world.url + "/oauth2/token", credential_source={"file": world.token_file},
         ))
     bench.judge("google-auth", "external_account by Cambio, then Vertex", lambda: vertex(world.clouds["gcp"], ours("vertex")), says)
+    bench.judge("google-auth", "external_account by Cambio, then Vertex, streaming", lambda: stream(world.clouds["gcp"], ours("vertex")), says)
     bench.refusal("google-auth", "external_account, a target that is not allowed", lambda: vertex(world.clouds["gcp"], ours("github-mcp")),
                   google.auth.exceptions.OAuthError, "invalid_target")
 
