@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ import (
 // sessionPolicy lets agents have sessions at a stand-in of OCI.
 const sessionPolicy = `
 targets:
-  oci-genai:
+  oci-signing:
     oci:
       domain: DOMAIN
       region: us-ashburn-1
@@ -36,7 +37,7 @@ targets:
       res_type: llm
       signing: {hosts: [HOST], methods: [GET, POST], paths: [/n/, /20231130/actions/chat]}
 allow:
-  - {name: agents-to-oci, subjects: [{trust: cluster, namespace: agents}], targets: [oci-genai]}
+  - {name: agents-sign-for-oci, subjects: [{trust: cluster, namespace: agents}], targets: [oci-signing]}
 `
 
 // sessionWorld is a running server, with OCI beside it.
@@ -125,7 +126,7 @@ func (w *sessionWorld) session(token string) (session, secret, lease string) {
 	var body struct{ Access, Type, Lease, Error string }
 	ask := func() bool {
 		resp, err := http.PostForm(w.p.ready.URL+"/oauth2/token", url.Values{
-			"grant_type": {exchange.GrantTokenExchange}, "subject_token": {token}, "subject_token_type": {string(exchange.TokenTypeJWT)}, "audience": {"oci-genai"},
+			"grant_type": {exchange.GrantTokenExchange}, "subject_token": {token}, "subject_token_type": {string(exchange.TokenTypeJWT)}, "audience": {"oci-signing"},
 		})
 		if err != nil {
 			w.Fatal(err)
@@ -202,7 +203,7 @@ func TestS25SessionsThroughTheDoors(t *testing.T) {
 	}
 	mine, other := account("assistant"), account("other")
 	session, secret, lease := w.session(mine)
-	const who = "default:oci-genai:k8s%3Acluster%3Aagents%3Aassistant"
+	const who = "default:oci-signing:k8s%3Acluster%3Aagents%3Aassistant"
 	if _, status, text := w.send(session, secret, mine, "GET", "/n/", ""); status != http.StatusOK || !strings.Contains(text, who) {
 		t.Errorf("GET: %d %s", status, text)
 	}
@@ -245,6 +246,87 @@ func TestS25SessionsThroughTheDoors(t *testing.T) {
 		t.Errorf("after the deny: %d", signed)
 	}
 	if text := w.p.stdout.String() + w.p.stderr.String(); strings.Contains(text, secret) || strings.Contains(text, "ST$") {
+		t.Error("the log has a secret")
+	}
+}
+
+// lives is until when a session says that it signs.
+func (w *sessionWorld) lives(session, secret, bearer string) time.Time {
+	w.Helper()
+	code, got := w.call("/v1/sessions/"+session+":sign", bearer, map[string]any{"token": secret, "method": "GET", "host": w.host, "path": "/n/"})
+	text, _ := got["expire_time"].(string)
+	expires, err := time.Parse(time.RFC3339, text)
+	if code != http.StatusOK || err != nil {
+		w.Fatalf("signing: %d %v", code, got)
+	}
+	return expires
+}
+
+// TestS25SessionsLiveOnThroughTheDoors: a session that a short token got is renewed by
+// its owner's command, and another ahead of its end by being used; OCI honours both
+// after that. Who is stopped is not renewed.
+func TestS25SessionsLiveOnThroughTheDoors(t *testing.T) {
+	w := openSessionWorld(t)
+	world, err := devworld.Open(w.p.ready.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := func(name string, left time.Duration) string {
+		t.Helper()
+		token, err := world.ServiceAccount(time.Now().Add(left-devworld.Lifetime), "agents", name, devworld.Audience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token.Reveal()
+	}
+	fresh := account("assistant", devworld.Lifetime)
+	_, _, _ = w.session(account("other", devworld.Lifetime)) // the policy is in force then
+	session, secret, lease := w.session(account("assistant", 2*time.Minute))
+	before := w.lives(session, secret, fresh)
+	file := filepath.Join(t.TempDir(), "me.jwt")
+	if err := os.WriteFile(file, []byte(fresh), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	renewed, err := exec.Command("cambio", "lease", "renew", lease, "--token-file", file, "--url", w.p.ready.URL).CombinedOutput()
+	if after := w.lives(session, secret, fresh); err != nil || after.Sub(before) < 5*time.Minute {
+		t.Errorf("until %v, then %v: %v\n%s", before, after, err, renewed)
+	}
+	if signed, status, text := w.send(session, secret, fresh, "GET", "/n/", ""); signed != http.StatusOK || status != http.StatusOK {
+		t.Errorf("renewed: %d %d %s", signed, status, text)
+	}
+
+	session, secret, lease = w.session(account("third", 20*time.Second))
+	fresh = account("third", devworld.Lifetime)
+	before = w.lives(session, secret, fresh)
+	if !eventually(func() bool {
+		if signed, status, text := w.send(session, secret, fresh, "GET", "/n/", ""); signed != http.StatusOK || status != http.StatusOK {
+			t.Fatalf("meanwhile: %d %d %s\n%s", signed, status, text, w.p.stderr.String())
+		}
+		return w.lives(session, secret, fresh).After(before)
+	}) {
+		t.Fatalf("it is not renewed\n%s", w.p.stderr.String())
+	}
+	if signed, status, _ := w.send(session, secret, fresh, "GET", "/n/", ""); signed != http.StatusOK || status != http.StatusOK {
+		t.Errorf("renewed ahead: %d %d", signed, status)
+	}
+	if code, body := w.call("/v1/leases/"+lease+":revoke", fresh, map[string]any{"reason": "done"}); code != http.StatusOK {
+		t.Fatalf("revoking: %d %v", code, body)
+	}
+	if code, body := w.call("/v1/leases/"+lease+":renew", fresh, map[string]any{}); code != http.StatusBadRequest {
+		t.Errorf("a revoked one is renewed: %d %v", code, body)
+	}
+	if signed, _, _ := w.send(session, secret, fresh, "GET", "/n/", ""); signed != http.StatusNotFound {
+		t.Errorf("after its lease was revoked: %d", signed)
+	}
+	if resp, err := http.Get(w.p.ready.OpsURL + "/metrics"); err != nil {
+		t.Error(err)
+	} else {
+		defer resp.Body.Close()
+		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), `cambio_session_renewals_total{status="ok",target="oci-signing"} 1`) {
+			t.Errorf("the renewal is not counted: %v", err)
+		}
+	}
+	if text := w.p.stdout.String() + w.p.stderr.String(); strings.Contains(text, secret) || strings.Contains(text, "ST$") || strings.Contains(text, "eyJ") {
 		t.Error("the log has a secret")
 	}
 }
