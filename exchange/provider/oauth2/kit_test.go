@@ -51,6 +51,7 @@ type town struct {
 	house   *providertest.Federation
 	people  *providertest.Federation
 	secrets map[string]map[string]string // name → host → what it holds
+	granter *granter
 	shown   *certificateFiles
 	keyFile string
 }
@@ -59,7 +60,7 @@ func newTown(t testing.TB) *town { return newTownOf(t, providertest.NewFederatio
 
 func newTownOf(t testing.TB, house *providertest.Federation) *town {
 	t.Helper()
-	y := &town{house: house, people: providertest.NewQuickFederation(t)}
+	y := &town{house: house, people: providertest.NewQuickFederation(t), granter: newGranter(t)}
 	y.people.Issuer = "https://people.example"
 	y.people.Bend = func(claims map[string]any) {
 		sub, err := url.PathUnescape(strings.SplitN(claims["sub"].(string), ":", 3)[2])
@@ -82,7 +83,8 @@ func newTownOf(t testing.TB, house *providertest.Federation) *town {
 	}
 	y.idp = y.serve(t, oauth2sandbox.Setup{Clients: clients, Scopes: []string{"base", "read", "call"}, People: y.people.World()}, &y.idpURL)
 	y.Server = y.serve(t, oauth2sandbox.Setup{
-		Clients: clients, Scopes: []string{"base", "read", "call"}, People: y.people.World(), IDP: y.idp, IDPIssuer: y.idpURL,
+		Clients: clients, Scopes: []string{"base", "read", "call"}, People: y.people.World(),
+		Grants: []sandbox.World{y.idp.World(y.idpURL), y.granter.world()},
 	}, &y.url)
 	y.secrets = map[string]map[string]string{
 		"gateway": {strings.TrimPrefix(y.url, "https://"): secret, strings.TrimPrefix(y.idpURL, "https://"): secret},
@@ -90,7 +92,7 @@ func newTownOf(t testing.TB, house *providertest.Federation) *town {
 	}
 	client := y.client(nil)
 	y.deps = provider.Deps{
-		HTTP: client, Asserter: house, Now: time.Now, Random: rand.Reader,
+		HTTP: client, Asserter: house, Granter: y.granter, Now: time.Now, Random: rand.Reader,
 		Secret: func(ref provider.SecretRef, host string) (exchange.Secret, error) {
 			name, _ := ref.Name()
 			if held := y.secrets[name][host]; held != "" {
@@ -98,7 +100,9 @@ func newTownOf(t testing.TB, house *providertest.Federation) *town {
 			}
 			return exchange.Secret{}, errors.New("no such secret for this host")
 		},
-		Client: func(certificate func() (*tls.Certificate, error)) (*http.Client, error) { return y.client(certificate), nil },
+		Client: func(certificate func() (*tls.Certificate, error)) (*http.Client, error) {
+			return y.client(certificate), nil
+		},
 	}
 	return y
 }
@@ -206,7 +210,7 @@ func (r *recording) Open(d provider.Deps) (provider.Driver, error) {
 }
 
 func (r recorder) Vend(ctx context.Context, g exchange.Grant) (exchange.Credential, error) {
-	if r.Settings.SubjectToken == oauth2.ProofPassthrough || r.Settings.Grant == oauth2.GrantIDJAG {
+	if r.Settings.SubjectToken == oauth2.ProofPassthrough || r.Settings.IDP != nil {
 		g.Passthrough = r.town.passthrough(r.t, g.Subject.Name)
 	}
 	c, err := r.Driver.Vend(ctx, g)
@@ -249,6 +253,56 @@ func (r *recording) use(t *testing.T, c exchange.Credential) (string, []string, 
 		return token.Subject, nil, errors.New("the token is not its owner's")
 	}
 	return owner, token.Scopes, nil
+}
+
+// granter signs identity assertion grants as the real issuer does.
+type granter struct {
+	key *ecdsa.PrivateKey
+}
+
+const granterName = "https://cambio.example"
+
+func newGranter(t testing.TB) *granter {
+	t.Helper()
+	key, _ := keyFile(t)
+	return &granter{key}
+}
+
+func (g *granter) world() sandbox.World {
+	return sandbox.World{Issuer: granterName, Now: time.Now, Random: rand.Reader, Keys: func() []byte {
+		set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: g.key.Public(), KeyID: "g", Algorithm: "ES256", Use: "sig"}}})
+		if err != nil {
+			panic(err)
+		}
+		return set
+	}}
+}
+
+func (g *granter) MintIDJAG(_ context.Context, j exchange.IDJAG) (exchange.Secret, error) {
+	if j.ID.IsZero() || j.Subject == "" || j.Audience == "" || j.ClientID == "" || j.Resource == "" || j.Audience == j.Resource || j.Expires.Sub(j.Issued) > exchange.MaxIDJAGLifetime {
+		return exchange.Secret{}, errors.New("the grant does not fit")
+	}
+	claims := map[string]any{
+		"iss": granterName, "sub": j.Subject, "aud": j.Audience, "client_id": j.ClientID, "resource": j.Resource, "scope": strings.Join(j.Scopes, " "),
+		"jti": j.ID.String(), "iat": j.Issued.Unix(), "exp": j.Expires.Unix(),
+	}
+	if len(j.Actors) > 0 {
+		claims["act"] = map[string]string{"iss": granterName, "sub": j.Actors[0].Name}
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return exchange.Secret{}, err
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: g.key, KeyID: "g"}}, (&jose.SignerOptions{}).WithType("oauth-id-jag+jwt"))
+	if err != nil {
+		return exchange.Secret{}, err
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return exchange.Secret{}, err
+	}
+	compact, err := signed.CompactSerialize()
+	return exchange.NewSecret(compact), err
 }
 
 func keyFile(t testing.TB) (*ecdsa.PrivateKey, string) {

@@ -2,8 +2,8 @@ package oauth2
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -26,16 +26,18 @@ type driver struct {
 	server   *party
 	idp      *party // of GrantIDJAG
 	asserter provider.Asserter
+	granter  provider.Granter
 	now      func() time.Time
+	random   io.Reader
 }
 
 func newDriver(s *Settings, d provider.Deps) (*driver, error) {
-	v := &driver{settings: *s, asserter: d.Asserter, now: d.Now}
+	v := &driver{settings: *s, asserter: d.Asserter, granter: d.Granter, now: d.Now, random: d.Random}
 	var err error
 	if v.server, err = newParty(&s.Server, d); err != nil {
 		return nil, err
 	}
-	if s.grant() == GrantIDJAG {
+	if s.IDP != nil {
 		v.idp, err = newParty(s.IDP, d)
 	}
 	return v, err
@@ -96,7 +98,11 @@ func (d *driver) form(ctx context.Context, server *endpoints, g *exchange.Grant,
 		form.Set("assertion", proof.Reveal())
 		return form, []exchange.Secret{proof}, nil
 	case GrantIDJAG:
-		grant, err := d.identityGrant(ctx, server, g, w)
+		identity := d.brokeredGrant
+		if s.grants() {
+			identity = d.ownGrant
+		}
+		grant, err := identity(ctx, server, g, w)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -178,12 +184,9 @@ func (d *driver) assert(ctx context.Context, server *endpoints, g *exchange.Gran
 		return exchange.Secret{}, err
 	}
 	now := d.now()
-	expires := now.Add(assertionLife)
-	if g.NotAfter.Before(expires) {
-		expires = g.NotAfter
-	}
-	if expires = expires.Truncate(time.Second); !expires.After(now) {
-		return exchange.Secret{}, exchange.Fault(exchange.KindInvalidLifetime, "the token you brought is about to expire: bring a fresh one", nil)
+	expires, err := shortly(g, now)
+	if err != nil {
+		return exchange.Secret{}, err
 	}
 	return d.asserter.Assert(ctx, exchange.Assertion{
 		Tenant: g.Tenant, Target: g.Target.Name, Values: values, Audience: server.audience(d.settings.AssertionAudience),
@@ -192,37 +195,16 @@ func (d *driver) assert(ctx context.Context, server *endpoints, g *exchange.Gran
 	})
 }
 
-// identityGrant has the identity provider make a grant for the server (ID-JAG §4).
-func (d *driver) identityGrant(ctx context.Context, server *endpoints, g *exchange.Grant, w whose) (exchange.Secret, error) {
-	idp, err := d.idp.endpoints()
-	if err != nil {
-		return exchange.Secret{}, err
+// shortly is when a word for a subject ends: soon, and not after the subject's own.
+func shortly(g *exchange.Grant, now time.Time) (time.Time, error) {
+	expires := now.Add(assertionLife)
+	if g.NotAfter.Before(expires) {
+		expires = g.NotAfter
 	}
-	subject, err := d.proof(ctx, idp, g)
-	if err != nil {
-		return exchange.Secret{}, err
+	if expires = expires.Truncate(time.Second); !expires.After(now) {
+		return time.Time{}, exchange.Fault(exchange.KindInvalidLifetime, "the token you brought is about to expire: bring a fresh one", nil)
 	}
-	form := url.Values{
-		"grant_type": {typeExchange}, "requested_token_type": {string(exchange.TokenTypeIDJAG)},
-		"subject_token": {subject.Reveal()}, "subject_token_type": {string(d.settings.proofType())},
-	}
-	d.address(form, g)
-	form.Set("audience", server.issuer)
-	a, err := d.idp.post(ctx, idp, idp.token, form, w, subject)
-	if err != nil {
-		return exchange.Secret{}, misread(err)
-	}
-	if a.Status != http.StatusOK {
-		return exchange.Secret{}, refusal(a, &d.idp.settings, true)
-	}
-	var t tokenAnswer
-	if err := a.Decode(&t); err != nil {
-		return exchange.Secret{}, err
-	}
-	if t.IssuedType != string(exchange.TokenTypeIDJAG) || !strings.EqualFold(t.TokenType, "N_A") || !printable(t.AccessToken) {
-		return exchange.Secret{}, a.Unusable(errors.New("it has no identity assertion grant"))
-	}
-	return exchange.NewSecret(t.AccessToken), nil
+	return expires, nil
 }
 
 // missing are the scopes that are wanted and not had.

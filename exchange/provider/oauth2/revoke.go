@@ -75,10 +75,10 @@ func (d *driver) Check(ctx context.Context) error {
 		form.Set(name, value)
 	}
 	d.address(form, new(exchange.Grant))
-	switch d.settings.grant() {
-	case GrantClientCredentials:
+	switch {
+	case d.settings.grant() == GrantClientCredentials:
 		form.Set("grant_type", "client_credentials")
-	case GrantJWTBearer:
+	case d.settings.grant() == GrantJWTBearer, d.settings.grants():
 		form.Set("grant_type", typeBearer)
 		form.Set("assertion", bad.Reveal())
 	default:

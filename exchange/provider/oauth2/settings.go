@@ -21,7 +21,7 @@ const (
 	GrantClientCredentials Grant = "client_credentials" // in the house's own name
 	GrantTokenExchange     Grant = "token_exchange"     // a subject's token for another
 	GrantJWTBearer         Grant = "jwt_bearer"         // an assertion for the subject
-	GrantIDJAG             Grant = "id_jag"             // an identity assertion grant of an identity provider
+	GrantIDJAG             Grant = "id_jag"             // an identity assertion grant, of this issuer or an identity provider
 )
 
 // Auth is how the house authenticates as a client.
@@ -85,7 +85,7 @@ type Settings struct {
 	SubjectTokenType  exchange.TokenType `yaml:"subject_token_type,omitempty" json:"subject_token_type,omitempty" jsonschema:"description=how it is labelled (RFC 8693 §3); default jwt and for a passthrough_token with id_jag id_token"`
 	AssertionAudience string             `yaml:"assertion_audience,omitempty" json:"assertion_audience,omitempty" jsonschema:"description=aud of the assertion for the subject; default the server's issuer and else its token endpoint"`
 	Subject           []string           `yaml:"subject,omitempty" json:"subject,omitempty" jsonschema:"description=what follows tenant and target in the assertion's sub: subject or names of attributes; default subject"`
-	IDP               *Server            `yaml:"idp,omitempty" json:"idp,omitempty" jsonschema:"description=with id_jag: the identity provider that makes the grants"`
+	IDP               *Server            `yaml:"idp,omitempty" json:"idp,omitempty" jsonschema:"description=with id_jag: the identity provider that makes the grants; without it this issuer does"`
 
 	RevocationURL   string        `yaml:"revocation_url,omitempty" json:"revocation_url,omitempty" jsonschema:"description=https URL of the revocation endpoint (RFC 7009); without it the server's metadata says it where that is read"`
 	LongestLifetime time.Duration `yaml:"longest_lifetime,omitempty" json:"longest_lifetime,omitempty" jsonschema:"description=longest life that the server gives; default 1h"`
@@ -105,6 +105,9 @@ func (s *Settings) Open(d provider.Deps) (provider.Driver, error) {
 	}
 	if s.minted() && d.Asserter == nil {
 		return nil, errors.New("an oauth2 target needs this issuer's assertions, and there is no issuer")
+	}
+	if s.grants() && d.Granter == nil {
+		return nil, errors.New("an oauth2 target needs this issuer's identity assertion grants, and there is no issuer")
 	}
 	return newDriver(s, d)
 }
@@ -153,8 +156,11 @@ func (s *Settings) proofType() exchange.TokenType {
 // minted reports whether assertions of the federation issuer are sent.
 func (s *Settings) minted() bool {
 	federated := func(v *Server) bool { return v != nil && v.auth() == AuthPrivateKeyJWT && v.KeyFile == "" }
-	return federated(&s.Server) || federated(s.IDP) || s.grant() != GrantClientCredentials && s.proof() == ProofAssertion
+	return federated(&s.Server) || federated(s.IDP) || s.grant() != GrantClientCredentials && !s.grants() && s.proof() == ProofAssertion
 }
+
+// grants reports whether this issuer makes the identity assertion grants.
+func (s *Settings) grants() bool { return s.grant() == GrantIDJAG && s.IDP == nil }
 
 func (s *Settings) subject() []string {
 	if len(s.Subject) == 0 {

@@ -41,7 +41,8 @@ func TestSuite(t *testing.T) {
 		"jwt_bearer without a client": {[]func(*oauth2.Settings){grant(oauth2.GrantJWTBearer), auth(oauth2.AuthNone), func(s *oauth2.Settings) {
 			s.ClientID = ""
 		}}, sandbox.PastExpiry, sandbox.HTML},
-		"id_jag": {[]func(*oauth2.Settings){grant(oauth2.GrantIDJAG), func(s *oauth2.Settings) {
+		"id_jag": {[]func(*oauth2.Settings){grant(oauth2.GrantIDJAG)}, sandbox.Redirecting, sandbox.HTML},
+		"id_jag of an identity provider": {[]func(*oauth2.Settings){grant(oauth2.GrantIDJAG), func(s *oauth2.Settings) {
 			s.IDP = &oauth2.Server{TokenURL: y.idpURL + "/token", ClientID: gateway, ClientSecret: "${secret:gateway}"}
 		}}, sandbox.Down, sandbox.HTML},
 		"id_jag found": {[]func(*oauth2.Settings){grant(oauth2.GrantIDJAG), found, func(s *oauth2.Settings) {

@@ -92,17 +92,16 @@ func (s *Settings) validateGrant() []error {
 	case GrantTokenExchange, GrantJWTBearer:
 		faults = append(faults, s.withoutIDP()...)
 	case GrantIDJAG:
-		if s.IDP == nil {
-			fault("idp: with id_jag, name the identity provider: {issuer: …, client_id: …}")
-		} else {
-			if s.IDP.TokenURL == "" && s.IDP.Issuer == "" {
-				fault("idp: name its token_url or its issuer")
-			}
-			faults = append(faults, s.IDP.validate("idp.")...)
+		if s.Issuer == "" || s.Issuer == s.Resource {
+			fault("issuer: with id_jag, name the server that the grant is for: it becomes the grant's audience, and is not the resource")
 		}
-		if s.Issuer == "" {
-			fault("issuer: with id_jag, name the server that the grant is for: it becomes the grant's audience")
+		if s.grants() {
+			return append(faults, s.validateGrants()...)
 		}
+		if s.IDP.TokenURL == "" && s.IDP.Issuer == "" {
+			fault("idp: name its token_url or its issuer")
+		}
+		faults = append(faults, s.IDP.validate("idp.")...)
 	default:
 		fault("grant: %q is none of client_credentials, token_exchange, jwt_bearer and id_jag", grant)
 		return faults
@@ -136,6 +135,18 @@ func (s *Settings) validateGrant() []error {
 		}
 	}
 	return append(faults, provider.CheckSubjectNames(s.Subject)...)
+}
+
+// validateGrants checks what this issuer puts into identity assertion grants.
+func (s *Settings) validateGrants() []error {
+	var faults []error
+	if s.ClientID == "" || s.Resource == "" {
+		faults = append(faults, errors.New("client_id: with id_jag, this issuer's grants name the client_id there, and the resource"))
+	}
+	if s.SubjectToken != "" || s.SubjectTokenType != "" || s.AssertionAudience != "" || len(s.Subject) > 0 {
+		faults = append(faults, errors.New("grant: with id_jag, subject_token, subject_token_type, assertion_audience and subject go with idp; this issuer's grants name the subject as it is called here"))
+	}
+	return faults
 }
 
 func (s *Settings) withoutIDP() []error {

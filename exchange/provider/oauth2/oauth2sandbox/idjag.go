@@ -17,13 +17,19 @@ const (
 	grantType  = "oauth-id-jag+jwt"
 )
 
-// keys is the JWK Set of what it signs.
-func (s *Server) keys() []byte {
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: grantKeyID, Algorithm: "ES256", Use: "sig"}}})
-	if err != nil {
-		panic(err) // an ECDSA key always marshals
+// World is what another server knows of this one, to take its identity assertion
+// grants. at is its address.
+func (s *Server) World(at string) sandbox.World {
+	return sandbox.World{
+		Issuer: at, Now: s.house.Now, Random: s.house.Random,
+		Keys: func() []byte {
+			set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: grantKeyID, Algorithm: "ES256", Use: "sig"}}})
+			if err != nil {
+				panic(err) // an ECDSA key always marshals
+			}
+			return set
+		},
 	}
-	return set
 }
 
 // grantIdentity makes an identity assertion grant for another server (ID-JAG §4.3).
@@ -78,14 +84,8 @@ func (s *Server) bearer(w http.ResponseWriter, r *http.Request, c Client) {
 		s.issue(w, r, Token{Client: c.ID, Subject: subject})
 		return
 	}
-	if s.grants == nil {
-		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_grant", "no identity provider's grants are taken")
-		return
-	}
-	claims, err := s.grants.Verify(assertion, sandbox.Expect{
-		Audiences: []string{base(r)}, Algorithms: []jose.SignatureAlgorithm{jose.ES256}, MaxLife: 10 * time.Minute, SingleUse: true,
-	})
-	if err != nil || claims.All["client_id"] != c.ID || claims.All["resource"] != base(r)+s.setup.Resource {
+	claims, ok := s.granted(r, assertion)
+	if !ok || claims.All["client_id"] != c.ID || claims.All["resource"] != base(r)+s.setup.Resource {
 		sandbox.OAuthError(w, http.StatusBadRequest, "invalid_grant", "the grant is not taken")
 		return
 	}
@@ -94,7 +94,22 @@ func (s *Server) bearer(w http.ResponseWriter, r *http.Request, c Client) {
 	if scopes == nil {
 		scopes = []string{}
 	}
-	s.issue(w, r, Token{Client: c.ID, Subject: claims.Subject, Scopes: scopes})
+	actor, _ := claims.All["act"].(map[string]any)
+	name, _ := actor["sub"].(string)
+	s.issue(w, r, Token{Client: c.ID, Subject: claims.Subject, Actor: name, Scopes: scopes})
+}
+
+// granted verifies an identity assertion grant, by whichever issuer made it.
+func (s *Server) granted(r *http.Request, grant string) (sandbox.Claims, bool) {
+	for _, issuer := range s.grants {
+		claims, err := issuer.Verify(grant, sandbox.Expect{
+			Audiences: []string{base(r)}, Algorithms: []jose.SignatureAlgorithm{jose.ES256}, MaxLife: 10 * time.Minute, SingleUse: true,
+		})
+		if err == nil {
+			return claims, true
+		}
+	}
+	return sandbox.Claims{}, false
 }
 
 func typeOf(token string) string {

@@ -42,11 +42,9 @@ type Setup struct {
 	Resource string   // path of the resource; empty: /mcp
 	// People is the issuer whose tokens it takes besides the house's.
 	People sandbox.World
-	// IDP is the identity provider whose grants it takes, at the address IDPIssuer; nil:
-	// none.
-	IDP       *Server
-	IDPIssuer string
-	Lifetime  time.Duration // of tokens; zero: 1 h
+	// Grants are the issuers whose identity assertion grants it takes.
+	Grants   []sandbox.World
+	Lifetime time.Duration // of tokens; zero: 1 h
 }
 
 // Server is the stand-in. The Bend functions, if set, change what it answers.
@@ -54,10 +52,10 @@ type Server struct {
 	sandbox.Weather
 	setup  Setup
 	house  sandbox.World
-	ours   *sandbox.Assertions // of the house
-	people *sandbox.Assertions // nil: none are taken
-	grants *sandbox.Assertions // of the identity provider; nil: none are taken
-	key    *ecdsa.PrivateKey   // signs identity assertion grants
+	ours   *sandbox.Assertions   // of the house
+	people *sandbox.Assertions   // nil: none are taken
+	grants []*sandbox.Assertions // identity assertion grants
+	key    *ecdsa.PrivateKey     // signs such grants for others
 
 	BendToken    func(answer map[string]any)
 	BendServer   func(metadata map[string]any)
@@ -92,8 +90,8 @@ func New(house sandbox.World, setup Setup) (*Server, error) {
 	if setup.People.Issuer != "" {
 		s.people = sandbox.NewAssertions(setup.People)
 	}
-	if setup.IDP != nil {
-		s.grants = sandbox.NewAssertions(sandbox.World{Issuer: setup.IDPIssuer, Keys: setup.IDP.keys, Now: house.Now, Random: house.Random})
+	for _, w := range setup.Grants {
+		s.grants = append(s.grants, sandbox.NewAssertions(w))
 	}
 	return s, nil
 }
