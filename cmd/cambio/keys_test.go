@@ -271,6 +271,17 @@ func TestResealSurvivesAKill(t *testing.T) {
 		}
 	})
 
+	session := exchange.Session{ID: ids[0], Tenant: "default", Exchange: ids[0], Target: "t", Subject: "s", Expires: time.Now().Add(time.Hour)}
+	var err error
+	if session.Sealed, err = old.Seal("session", session.ID.String(), []byte("signs")); err != nil {
+		t.Fatal(err)
+	}
+	o.inStore(file, func(s *sqlite.Store) {
+		if err := s.HoldSession(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+	})
+
 	cmd := exec.Command("cambio", "keys", "reseal", "--config", "ba.yaml")
 	cmd.Dir = o.dir
 	progress, err := cmd.StderrPipe()
@@ -307,12 +318,21 @@ func TestResealSurvivesAKill(t *testing.T) {
 		t.Errorf("after the kill %d leases open under the new key and %d under the old one, of %d", killed, n, leases)
 	}
 	rest := o.done("keys", "reseal", "--config", "ba.yaml")
-	if want := fmt.Sprintf(", %d leases", leases-killed); !strings.Contains(rest, want) {
+	if want := fmt.Sprintf(", %d leases, 1 signing sessions", leases-killed); !strings.Contains(rest, want) {
 		t.Errorf("the rest: %q, want %q", rest, want)
 	}
 	if n := under(fresh); n != leases {
 		t.Errorf("%d of %d leases open under the new key", n, leases)
 	}
+	o.inStore(file, func(s *sqlite.Store) {
+		held, err := s.Session(t.Context(), "default", session.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := fresh.Open("session", session.ID.String(), held.Sealed); err != nil || string(plain) != "signs" {
+			t.Errorf("the session opens to %q under the new key: %v", plain, err)
+		}
+	})
 	last := o.serve("b")
 	if err := verifies(last, token); err != nil {
 		t.Error("the first token:", err)
