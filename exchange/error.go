@@ -119,3 +119,7 @@ var (
 	// ErrUsed: the single-use value was burnt by another exchange (S13).
 	ErrUsed = errors.New("the single-use value has been used")
 )
+
+// ErrHandedOut is a provider's answer to the revocation of what it does not make for
+// each who asks: nobody gets it here any more, and that is all there is to be done.
+var ErrHandedOut = errors.New("whoever has it can use it until it is changed where it is kept")

@@ -205,7 +205,7 @@ func TestS26VaultLeasesThroughTheDoors(t *testing.T) {
 	if value != "vended-value-1" {
 		t.Error("it is read again before it is due")
 	}
-	if out, err := w.cambio("lease", "revoke", lease); err == nil || !strings.Contains(out, "until it is changed in Vault") {
+	if out, err := w.cambio("lease", "revoke", lease); err != nil || !strings.Contains(out, "until it is changed where it is kept") {
 		t.Errorf("that the old value lives on is not said: %v\n%s", err, out)
 	}
 	if value, _, _ = w.exchange(w.token(devworld.Lifetime), "key"); value != "vended-value-2" {

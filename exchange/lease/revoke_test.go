@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -193,5 +194,23 @@ func TestS26NoRecordNoRevocation(t *testing.T) {
 	s.err = nil
 	if got, err := s.take(token); err != nil || got.Credentials[0].Fate != lease.FateRefused {
 		t.Errorf("again: %+v, %v", got, err)
+	}
+}
+
+// TestS26WhatIsKeptElsewhereIsNotSaidToBeDead: a value that its provider keeps and does
+// not make is handed out no more, so its lease is revoked; but it lives on.
+func TestS26WhatIsKeptElsewhereIsNotSaidToBeDead(t *testing.T) {
+	s := newScene(t)
+	kept := s.lends(gateway, "key-1")
+	s.bank.fails["key-1"] = fmt.Errorf("revoking key-1: %w", exchange.ErrHandedOut)
+	got, err := s.take(kept)
+	if err != nil || len(got.Credentials) != 1 || got.Lease.State != exchange.LeaseRevoked {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if c := got.Credentials[0]; c.Fate != lease.FateRefused || !strings.Contains(c.Why, "whoever has it") || strings.Contains(c.Why, "key-1") {
+		t.Errorf("fate %d: %s", c.Fate, c.Why)
+	}
+	if _, ok := s.revocations()[kept.String()]; !ok {
+		t.Error("it is not on record")
 	}
 }

@@ -28,7 +28,7 @@ const (
 	FateExpires                    // nothing takes it back
 	FateNotStopped                 // it could be taken back, and was not
 	FatePending                    // its exchange is under way, or its process died
-	FateRefused                    // a token of ours: dead here, and for whoever asks here
+	FateRefused                    // a token of ours, or a value that is kept elsewhere: dead here, and for whoever asks here
 )
 
 // Stopped is one credential that is to be stopped.
@@ -146,7 +146,7 @@ func (k *Desk) stopOne(ctx context.Context, o *order, s *Stopped) {
 	case len(s.Lease.Sealed) > 0:
 		k.revoke(ctx, o, s)
 	case ours(&s.Lease):
-		k.refuse(ctx, o, s)
+		k.refuse(ctx, o, s, "introspection and exchange here refuse it from now on; a server that verifies it by itself accepts it until "+exchange.FormatTime(s.Lease.Expires))
 	default:
 		s.Fate, s.Why = FateExpires, "nothing takes it back: its provider has no way to revoke it, so it works until "+exchange.FormatTime(s.Lease.Expires)
 	}
@@ -165,7 +165,11 @@ func (k *Desk) revoke(ctx context.Context, o *order, s *Stopped) {
 		s.Why = err.Error()
 		return
 	}
-	if err := k.o.Revoke(ctx, o.tenant, s.Lease.Target, with); err != nil {
+	switch err := k.o.Revoke(ctx, o.tenant, s.Lease.Target, with); {
+	case errors.Is(err, exchange.ErrHandedOut):
+		k.refuse(ctx, o, s, "it is not handed out here any more; "+exchange.ErrHandedOut.Error())
+		return
+	case err != nil:
 		s.Why = k.why(err, with)
 		return
 	}
@@ -194,14 +198,13 @@ func (*Desk) why(err error, with exchange.Secret) string {
 	return text
 }
 
-// refuse marks a token of ours: introspection and exchange look at the mark.
-func (k *Desk) refuse(ctx context.Context, o *order, s *Stopped) {
+// refuse marks what is dead here alone: introspection and exchange look at the mark.
+func (k *Desk) refuse(ctx context.Context, o *order, s *Stopped, why string) {
 	if _, err := k.record(ctx, o, s); err != nil {
 		s.Fate, s.Why = FateNotStopped, "that it is revoked could not be recorded: send the same request again"
 		return
 	}
-	s.Fate = FateRefused
-	s.Why = "introspection and exchange here refuse it from now on; a server that verifies it by itself accepts it until " + exchange.FormatTime(s.Lease.Expires)
+	s.Fate, s.Why = FateRefused, why
 }
 
 // record makes the lease revoked, with its event. False: it was not active.

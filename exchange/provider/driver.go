@@ -31,7 +31,8 @@ type LocalDriver interface {
 // Revoker is a driver that can take back what it vended.
 type Revoker interface {
 	// Revoke ends the credential that RevokeWith stands for. Revoking what is gone
-	// already is success.
+	// already is success. What nobody can take back from whoever has it is
+	// exchange.ErrHandedOut.
 	Revoke(ctx context.Context, target *exchange.Target, revokeWith exchange.Secret) error
 }
 

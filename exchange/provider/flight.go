@@ -160,5 +160,8 @@ func (s *upstreamSlot) Release(ctx context.Context, _ exchange.Credential, settl
 	if s.minted.Value.IsZero() && s.minted.RevokeWith.IsZero() {
 		return nil
 	}
-	return s.vendor.revoke(ctx, s.driver, s.grant.Target, s.minted)
+	if err := s.vendor.revoke(ctx, s.driver, s.grant.Target, s.minted); !errors.Is(err, exchange.ErrHandedOut) { // nobody has it
+		return err
+	}
+	return nil
 }

@@ -169,8 +169,8 @@ func TestNothingIsLeftOfAFailure(t *testing.T) {
 	}
 }
 
-// TestNeverToAnotherVault: what was kept with a lease goes to where it came from.
-func TestNeverToAnotherVault(t *testing.T) {
+// TestS26NeverToAnotherVault: what was kept with a lease goes to where it came from.
+func TestS26NeverToAnotherVault(t *testing.T) {
 	y := newYard(t)
 	s, _ := y.database(t)
 	c := y.must(t, s)

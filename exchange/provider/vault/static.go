@@ -92,10 +92,6 @@ func (d *static) wrapped(g *exchange.Grant, a *provider.Answer, said *answer, is
 	}, nil
 }
 
-// errStays is all that can be said of a static value: that it is dead would be untrue.
-var errStays = exchange.Fault(exchange.KindProviderRefused,
-	"the next exchange reads the value anew; whoever has it can use it until it is changed in Vault", nil)
-
 // Revoke takes back a wrapping token that nobody has used. Of a value that is out it
 // says so.
 func (d *static) Revoke(ctx context.Context, _ *exchange.Target, with exchange.Secret) error {
@@ -104,11 +100,11 @@ func (d *static) Revoke(ctx context.Context, _ *exchange.Target, with exchange.S
 		return err
 	}
 	if s.Wrapping == "" {
-		return errStays
+		return exchange.ErrHandedOut
 	}
 	unused, err := d.unwrap(ctx, exchange.NewSecret(s.Wrapping))
 	if err == nil && !unused {
-		return errStays
+		return exchange.ErrHandedOut
 	}
 	return err
 }

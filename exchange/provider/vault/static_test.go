@@ -3,6 +3,7 @@ package vault_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func TestWrappedKV(t *testing.T) {
 		t.Error("it unwraps twice")
 	}
 	revoker := y.driver(t, s).(provider.Revoker)
-	if err := revoker.Revoke(t.Context(), nil, c.RevokeWith); exchange.KindOf(err) != exchange.KindProviderRefused {
+	if err := revoker.Revoke(t.Context(), nil, c.RevokeWith); !errors.Is(err, exchange.ErrHandedOut) {
 		t.Errorf("what is out is said to be dead: %v", err)
 	}
 	c = y.must(t, s)
@@ -137,7 +138,7 @@ func TestRefresh(t *testing.T) {
 	check("changed again", 2, false)
 	// That the value lives on where somebody has it is said, and not that it is dead.
 	err := v.Revoke(t.Context(), "default", "suite", c.RevokeWith)
-	if exchange.KindOf(err) != exchange.KindProviderRefused || !strings.Contains(err.Error(), "until it is changed") {
+	if !errors.Is(err, exchange.ErrHandedOut) {
 		t.Errorf("%v", err)
 	}
 	check("revoked", 3, true)

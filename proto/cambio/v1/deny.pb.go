@@ -39,8 +39,10 @@ const (
 	// Its exchange is under way or its process died: whatever was minted is
 	// withheld.
 	DeniedCredential_STATE_PENDING DeniedCredential_State = 4
-	// A token of our own, dead here: introspection and exchange refuse it from now
-	// on. A server that verifies it by itself accepts it until expire_time.
+	// Dead here: a token of our own, which introspection and exchange refuse from now
+	// on, while a server that verifies it by itself accepts it until expire_time; or
+	// a value that its provider only keeps, which is not handed out again, while
+	// whoever has it can use it until it is changed there.
 	DeniedCredential_STATE_REFUSED DeniedCredential_State = 5
 )
 
