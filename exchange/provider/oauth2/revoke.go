@@ -36,10 +36,12 @@ func (d *driver) end(ctx context.Context, w whose, token exchange.Secret) error 
 		return provider.ErrNotRevocable
 	}
 	a, err := d.server.post(ctx, server, address, url.Values{"token": {token.Reveal()}, "token_type_hint": {"access_token"}}, w, token)
-	if errors.Is(err, provider.ErrNotJSON) {
+	switch {
+	case errors.Is(err, provider.ErrNotJSON):
 		return nil // the client ignores what a good answer holds (RFC 7009 §2.2)
-	}
-	if err != nil {
+	case errors.Is(err, provider.ErrPage):
+		return exchange.Fault(exchange.KindMisconfigured, "the target's revocation endpoint answers with a page: its operator must check revocation_url", err)
+	case err != nil:
 		return err
 	}
 	switch code, _ := a.OAuthError(); {
