@@ -102,9 +102,13 @@ func (d *dynamic) plain(ctx context.Context, g *exchange.Grant, l login) (exchan
 	if err != nil {
 		return exchange.Credential{}, err
 	}
+	kept := snapshot{Token: l.token.Reveal(), Lease: said.LeaseID}
+	if !l.renewable {
+		kept.LoginEnds = l.ends
+	}
 	return exchange.Credential{
 		Value: value, TokenType: "N_A", IssuedType: kind, Issued: issued, Expires: ends, Handle: handle(said.LeaseID, g),
-		RevokeWith: d.seal(snapshot{Token: l.token.Reveal(), Lease: said.LeaseID}),
+		RevokeWith: d.seal(kept),
 	}, nil
 }
 

@@ -112,6 +112,27 @@ func TestS26TheLoginLivesAsLongAsTheLease(t *testing.T) {
 	})
 }
 
+// TestBatchLogin: Vault keeps nothing of such a login, so it is neither renewed nor
+// ended; its leases are, within its life.
+func TestBatchLogin(t *testing.T) {
+	y := newYard(t)
+	s, d := y.database(t)
+	y.role(t, "batch", map[string]any{"token_type": "batch", "token_ttl": "12m"})
+	s.Auth.Role = "batch"
+	c := y.must(t, s, within(5*time.Minute))
+	driver := y.driver(t, s)
+	expires, err := driver.(provider.Renewer).Renew(t.Context(), nil, c.RevokeWith, time.Now().Add(time.Hour))
+	if life := expires.Sub(c.Issued); err != nil || life < 10*time.Minute || life > 12*time.Minute+5*time.Second {
+		t.Errorf("renewed for %v: %v", life, err)
+	}
+	data := open(t, c.Value.Reveal()).Data
+	for range 2 {
+		if err := driver.(provider.Revoker).Revoke(t.Context(), nil, c.RevokeWith); err != nil || connect(t.Context(), d, data) == nil {
+			t.Errorf("it lives on: %v", err)
+		}
+	}
+}
+
 // hungOn is the login that a lease hangs on.
 func hungOn(c exchange.Credential) string {
 	_, rest, _ := strings.Cut(c.RevokeWith.Reveal(), `"token":"`)

@@ -15,10 +15,12 @@ import (
 type snapshot struct {
 	Address   string `json:"address"`
 	Namespace string `json:"namespace,omitempty"`
-	Token     string `json:"token,omitempty"`    // the login that the lease hangs on
-	Lease     string `json:"lease,omitempty"`    // empty: nothing but the login is known
-	Wrapping  string `json:"wrapping,omitempty"` // what was handed out in the value's stead
-	Read      string `json:"read,omitempty"`     // the exchange that read a static value
+	Token     string `json:"token,omitempty"` // the login that the lease hangs on
+	// LoginEnds is when the login ends, where nobody can change that.
+	LoginEnds time.Time `json:"login_ends,omitzero"`
+	Lease     string    `json:"lease,omitempty"`    // empty: nothing but the login is known
+	Wrapping  string    `json:"wrapping,omitempty"` // what was handed out in the value's stead
+	Read      string    `json:"read,omitempty"`     // the exchange that read a static value
 }
 
 func (c *core) seal(s snapshot) exchange.Secret {
@@ -113,8 +115,8 @@ func (d *dynamic) Renew(ctx context.Context, _ *exchange.Target, with exchange.S
 	if lives < time.Second {
 		return time.Time{}, exchange.Fault(exchange.KindInvalidLifetime, "there is no life left to give", nil)
 	}
-	l, err := d.prolong(ctx, login{token: exchange.NewSecret(s.Token), renewable: true}, lives)
-	if err != nil {
+	l := login{token: exchange.NewSecret(s.Token), ends: s.LoginEnds, renewable: s.LoginEnds.IsZero()}
+	if l, err = d.prolong(ctx, l, lives); err != nil {
 		return time.Time{}, err
 	}
 	ends, err := d.renewLease(ctx, l.token, s.Lease, lives)

