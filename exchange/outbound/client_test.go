@@ -291,6 +291,38 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestCertificate: a server that asks gets the certificate of that moment, and one whose
+// certificate cannot be had is not talked to.
+func TestCertificate(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "%d", len(r.TLS.PeerCertificates))
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var fails error
+	asked := 0
+	with := open(t, local(func(o *outbound.Options) {
+		o.CAFile = file
+		o.Certificate = func() (*tls.Certificate, error) { asked++; return &s.TLS.Certificates[0], fails }
+	}))
+	without := open(t, local(func(o *outbound.Options) { o.CAFile = file }))
+	for client, want := range map[*http.Client]string{with: "1", without: "0"} {
+		if got, err := get(t, client, s.URL); err != nil || got != want {
+			t.Errorf("%q certificates, want %s: %v", got, want, err)
+		}
+	}
+	with.CloseIdleConnections()
+	fails = errors.New("no such file")
+	if _, err := get(t, with, s.URL); !errors.Is(err, fails) || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
 func TestBrokenCAFiles(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, []byte("no certificate"), 0o600); err != nil {

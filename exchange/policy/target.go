@@ -99,7 +99,13 @@ func (c *compiler) compileTarget(t named, defaults map[string]named) {
 	}
 	facts, errs := c.Providers.Inspect(settings)
 	for _, err := range errs {
-		t.fault(settingAt(kind, err), "target %q: %s", t.key, err)
+		at, d := settingAt(kind, err), t.decoder
+		if from, ok := defaults[kind.key]; ok && at == kind.at { // it may be the defaults that are at fault
+			if there := settingAt(from.entry, err); there != from.at {
+				at, d = there, from.decoder
+			}
+		}
+		d.fault(at, "target %q: %s", t.key, err)
 	}
 	if len(errs) > 0 {
 		return
