@@ -6,7 +6,7 @@
 set -euo pipefail
 name=$1 requirements=$2
 
-command -v python3 >/dev/null || { echo "there is no python3: install Python 3.10 or newer, with venv" >&2; exit 1; }
+command -v python3 >/dev/null || { echo "there is no python3: install Python 3.11 or newer, with venv" >&2; exit 1; }
 sum=$({ cat "$requirements"; python3 --version; } | sha256sum | cut -c1-12)
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/cambio/$name-$sum
 if [ ! -e "$venv/whole" ]; then
