@@ -69,6 +69,37 @@ func TestRFC8414Section2Metadata(t *testing.T) {
 	}
 }
 
+// The SDKs of MCP refuse a document, or the server behind it, for reasons of their own:
+// what each wants, whichever of the three places it reads.
+func TestRFC8414Section2WhatMCPClientsInsistOn(t *testing.T) {
+	for _, at := range []string{issuer, issuer + "/tenants/a"} {
+		d := openDoor(t, func(o *oauth.Options) { o.Issuer = at })
+		base := strings.TrimPrefix(at, issuer)
+		for _, path := range []string{"/.well-known/oauth-authorization-server" + base, "/.well-known/openid-configuration" + base, base + "/.well-known/openid-configuration"} {
+			a := d.get(path)
+			text := func(name string) string { s, _ := a.body[name].(string); return s }
+			for what, holds := range map[string]bool{
+				"all: the issuer is the one that was asked for, to the byte":     text("issuer") == at,
+				"Python, TypeScript: there is an authorization endpoint":         strings.HasPrefix(text("authorization_endpoint"), at+"/"),
+				"Python, TypeScript: code is among the response types":           slices.Contains(list(a, "response_types_supported"), "code"),
+				"Go, TypeScript: S256 is among the challenge methods":            slices.Contains(list(a, "code_challenge_methods_supported"), "S256"),
+				"Python: the token endpoint is on the issuer's origin":           strings.HasPrefix(text("token_endpoint"), at+"/"),
+				"TypeScript: OpenID Connect has keys, subject types, algorithms": text("jwks_uri") != "" && len(list(a, "subject_types_supported")) > 0 && len(list(a, "id_token_signing_alg_values_supported")) > 0,
+				"Python: secrets are taken in the header":                        slices.Contains(list(a, "token_endpoint_auth_methods_supported"), "client_secret_basic"),
+				"Go: secrets are taken in the body":                              slices.Contains(list(a, "token_endpoint_auth_methods_supported"), "client_secret_post"),
+				"Go: a public client is taken, too":                              slices.Contains(list(a, "token_endpoint_auth_methods_supported"), "none"),
+				"all: what is not taken is not announced (client-id metadata)":   a.body["client_id_metadata_document_supported"] == nil,
+				"all: nobody registers by themselves":                            a.body["registration_endpoint"] == nil,
+				"all: browsers may read it":                                      a.header.Get("Access-Control-Allow-Origin") == "*",
+			} {
+				if !holds {
+					t.Errorf("%s: %s: %s", path, what, a.text)
+				}
+			}
+		}
+	}
+}
+
 // Every endpoint that the metadata lists answers, on the issuer's origin.
 func TestRFC8414Section2EveryListedEndpointAnswers(t *testing.T) {
 	for _, base := range []string{"", "/tenants/a"} {
