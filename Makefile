@@ -65,6 +65,10 @@ test-cluster: ## Verify against a real kube-apiserver and etcd (built once, then
 test-clients: ## The vendors' own clients, Python and Go, with what is vended; lists them in docs/clients.md
 	deploy/testclients/run.sh
 
+.PHONY: test-mcp
+test-mcp: ## MCP servers and clients of the official SDKs, and MCP's conformance suite (docs/conformance.md)
+	deploy/testmcp/run.sh
+
 .PHONY: test-properties
 test-properties: ## A million random sequences of exchanges, none of which may widen anything
 	GOGC=400 $(GO) test -tags slow -count=1 -v -timeout 30m ./deploy/testproperties/

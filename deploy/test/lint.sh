@@ -23,6 +23,7 @@ formatted() {
 shells() { git ls-files -co --exclude-standard '*.sh' .ci/run | xargs -n1 bash -n; }
 tidy() { go mod verify >/dev/null && go mod tidy -diff; }
 clients() { cd deploy/testclients/goclients && go vet . && go mod tidy -diff; }
+mcp() { go vet -tags mcp ./deploy/testmcp/ && cd deploy/testmcp/gosdk && go vet . && go mod tidy -diff; }
 words() {
   # Machine paths and unfinished marks.
   ! git grep -nIE '(/wor[k]/|/roo[t]/|TOD[O]|FIXM[E]|XX[X])' -- . ':!*.sum'
@@ -34,6 +35,7 @@ step vet go vet ./...
 step vet-cluster go vet -tags cluster ./deploy/testcluster/
 step vet-slow go vet -tags slow ./deploy/testproperties/
 step vet-clients clients
+step vet-mcp mcp
 step staticcheck go tool -modfile=deploy/test/tools.mod staticcheck ./...
 step buf proto/lint.sh
 step go.mod tidy
