@@ -178,6 +178,27 @@ deny:
 	}
 }
 
+// TestS39AFaultShowsNoPastedSecret: who pastes a secret where its name belongs is told
+// so, by a text that goes to logs.
+func TestS39AFaultShowsNoPastedSecret(t *testing.T) {
+	for _, line := range []string{
+		`client_secret: hunter2`, `client_secret: "hunter2"`, `api_key: hunter2`, `secret_id: 'hunter2'`, `{password: hunter2, x: 1}`,
+		`"api_key": hunter2`, `private_key: hunter2 and more`,
+	} {
+		for _, text := range []string{
+			loadFaults(t, "a.yaml", house, "b.yaml", "targets:\n  x:\n    paper:\n      "+line+"\n      nonsense: 5\n").Error(),
+			loadFaults(t, "a.yaml", house, "b.yaml", "targets:\n  x: {paper: {"+strings.Trim(line, "{}")+"}}\n").Error(),
+		} {
+			if strings.Contains(text, "hunter2") {
+				t.Errorf("%s:\n%s", line, text)
+			}
+		}
+	}
+	if text := loadFaults(t, "a.yaml", house, "b.yaml", "targets:\n  x: {stone: {client_secret: \"${secret:legacy}\"}}\n").Error(); !strings.Contains(text, "${secret:legacy}") {
+		t.Errorf("a reference is no secret:\n%s", text)
+	}
+}
+
 func TestLoadNamesBothPlaces(t *testing.T) {
 	f := loadFaults(t, "a.yaml", house, "b.yaml", "targets:\n  rock: {stone: {}}\n")[0]
 	if f.File != "b.yaml" || f.Line != 2 || !strings.Contains(f.Message, "a.yaml:10:3") {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -274,7 +275,12 @@ func (s *source) at(line, column int, message string) Fault {
 	return Fault{File: s.name, Line: line, Column: column, Message: message, Excerpt: s.excerpt(line, column)}
 }
 
-// excerpt shows the line, the one before it, and a caret under the column.
+// pasted is the value of a key that names a secret, where it is no reference: some
+// people paste the secret itself.
+var pasted = regexp.MustCompile(`(?i)(\b(?:[a-z_]*secret|secret_id|api_?key|pass(?:word|phrase)|private_key)["']?\s*:\s*["']?)[^\s"'{}\[\],$][^"',}\n]*`)
+
+// excerpt shows the line, the one before it, and a caret under the column. It goes to
+// logs, so a secret that was pasted where its name belongs is left out.
 func (s *source) excerpt(line, column int) string {
 	const width = 160
 	lines := s.lines()
@@ -283,7 +289,7 @@ func (s *source) excerpt(line, column int) string {
 	}
 	var b strings.Builder
 	for n := max(1, line-1); n <= line; n++ {
-		text := strings.TrimRight(lines[n-1], "\r")
+		text := pasted.ReplaceAllString(strings.TrimRight(lines[n-1], "\r"), "${1}REDACTED")
 		if len(text) > width {
 			text = strings.ToValidUTF8(text[:width], "") + "…"
 		}
