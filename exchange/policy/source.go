@@ -277,7 +277,7 @@ func (s *source) at(line, column int, message string) Fault {
 
 // pasted is the value of a key that names a secret, where it is no reference: some
 // people paste the secret itself.
-var pasted = regexp.MustCompile(`(?i)(\b(?:[a-z_]*secret|secret_id|api_?key|pass(?:word|phrase)|private_key)["']?\s*:\s*["']?)[^\s"'{}\[\],$][^"',}\n]*`)
+var pasted = regexp.MustCompile(`(?i)(\b(?:[a-z_]*secret|secret_id|api_?key|pass(?:word|phrase)|private_key)["']?\s*:\s+["']?)[^\s"'{}\[\],$][^"',}\n]*`)
 
 // excerpt shows the line, the one before it, and a caret under the column. It goes to
 // logs, so a secret that was pasted where its name belongs is left out.
