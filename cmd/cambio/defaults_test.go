@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"reflect"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -18,6 +21,31 @@ func loadOAuth2(defaults, target string) (*policy.Revision, error) {
 		text = "\n\ntargets:\n  legacy: {oauth2: " + target + "}\n"
 	}
 	return policy.Load(fstest.MapFS{"policy.yaml": {Data: []byte(text)}}, policy.Options{Providers: all.Registry(), SecretNames: []string{"as", "legacy"}})
+}
+
+// TestOAuth2PageLoads: the policy on the provider's page is one, and each setting stands
+// in its table.
+func TestOAuth2PageLoads(t *testing.T) {
+	text, err := os.ReadFile("../../exchange/provider/oauth2/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n# policy\n")
+	block, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("there is no policy on the page")
+	}
+	r, err := policy.Load(fstest.MapFS{"policy.yaml": {Data: []byte(block)}}, policy.Options{Providers: all.Registry(), SecretNames: []string{"auth"}})
+	if err != nil || len(r.Targets()) != 2 {
+		t.Fatal(err)
+	}
+	for _, of := range []reflect.Type{reflect.TypeFor[oauth2.Settings](), reflect.TypeFor[oauth2.Server]()} {
+		for i := range of.NumField() {
+			if name, _, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ","); name != "" && !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("the page does not tell of %s", name)
+			}
+		}
+	}
 }
 
 // TestDefaultsOfOAuth2: what a target does not say it inherits, setting by setting, and

@@ -53,7 +53,7 @@ func TestNoExchangeWaitsForMetadata(t *testing.T) {
 		before := len(count.to)
 		_, err := d.Vend(t.Context(), y.grant(t, s))
 		var e *exchange.Error
-		if !errors.As(err, &e) || e.Kind != exchange.KindUnavailable || !strings.Contains(e.Advice, words) || len(count.to) != before {
+		if !errors.As(err, &e) || e.Kind != exchange.KindUnavailable || !errors.Is(err, provider.ErrNotCalled) || !strings.Contains(e.Advice, words) || len(count.to) != before {
 			t.Errorf("%v after %q", err, count.to[before:])
 		}
 	}

@@ -61,9 +61,10 @@ func (p *party) endpoints() (*endpoints, error) {
 		return e, nil
 	}
 	if err := p.failed.Load(); err != nil {
-		return nil, exchange.Fault(exchange.KindUnavailable, "the target's authorization server has not been found; try again later, or ask the target's operator", *err)
+		return nil, exchange.Fault(exchange.KindUnavailable, "the target's authorization server has not been found; try again later, or ask the target's operator",
+			fmt.Errorf("%w: %w", provider.ErrNotCalled, *err))
 	}
-	return nil, exchange.Fault(exchange.KindUnavailable, "the target's authorization server is being looked up; try again in a moment", nil)
+	return nil, exchange.Fault(exchange.KindUnavailable, "the target's authorization server is being looked up; try again in a moment", provider.ErrNotCalled)
 }
 
 // audience is whom an assertion is for, unless the operator says otherwise: the server
