@@ -246,11 +246,15 @@ func TestNothingPilesUp(t *testing.T) {
 		t.Errorf("%d calls and %d goroutines are left, of %d before", claude.under.Load(), runtime.NumGoroutine(), quiet)
 	}
 	before := claude.weather.Calls()
+	unsaid := 0
 	for i := range 100 {
 		got := ask(i + 1)
 		if m.unavailable(got); got.retry == "" {
-			t.Fatal("it is not said when to come back")
+			unsaid++
 		}
+	}
+	if unsaid > 1 { // one call may find out how the provider is
+		t.Errorf("%d of 100 are not told when to come back", unsaid)
 	}
 	if calls := claude.weather.Calls() - before; calls > 1 {
 		t.Errorf("with its circuit open it was called %d times", calls)
