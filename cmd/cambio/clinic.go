@@ -67,7 +67,7 @@ func (h *house) newClinic(i *issuer.Issuer) (*clinic, error) {
 		return nil, fmt.Errorf("outbound: %w", err)
 	}
 	return &clinic{timeout: h.config.Limits.Timeout, deps: provider.Deps{
-		HTTP: client, Client: h.certified, Asserter: i, Minter: i, Sessions: noSessions{}, Secret: h.targetSecret, Now: time.Now, Random: rand.Reader,
+		HTTP: client, Client: h.certified, Asserter: i, Minter: i, Granter: i, Sessions: noSessions{}, Secret: h.targetSecret, Now: time.Now, Random: rand.Reader,
 	}}, nil
 }
 

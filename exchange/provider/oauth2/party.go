@@ -101,7 +101,7 @@ func (p *party) post(ctx context.Context, e *endpoints, address string, form url
 			form.Set("client_secret", secret.Reveal())
 		}
 	case AuthPrivateKeyJWT:
-		assertion, err := p.clientAssertion(ctx, e, w)
+		assertion, err := p.clientAssertion(ctx, e, address, w)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +148,7 @@ func (p *party) secret(address string) (exchange.Secret, error) {
 // clientAssertion proves the client: by its registered key, or by the federation
 // issuer's word for the target. The latter's `sub` ends with the target, and never
 // with a subject, so that neither kind of assertion is good as the other.
-func (p *party) clientAssertion(ctx context.Context, e *endpoints, w whose) (exchange.Secret, error) {
+func (p *party) clientAssertion(ctx context.Context, e *endpoints, address string, w whose) (exchange.Secret, error) {
 	now := p.now()
 	aud := e.audience(p.settings.ClientAudience)
 	if p.settings.KeyFile != "" {
@@ -162,7 +162,7 @@ func (p *party) clientAssertion(ctx context.Context, e *endpoints, w whose) (exc
 		return exchange.NewSecret("e30.e30.check"), nil
 	}
 	return p.deps.Asserter.Assert(ctx, exchange.Assertion{
-		Tenant: w.tenant, Target: w.target, Audience: aud, Endpoint: hostname(e.token),
+		Tenant: w.tenant, Target: w.target, Audience: aud, Endpoint: hostname(address),
 		Issued: now.Truncate(time.Second), Expires: now.Add(assertionLife).Truncate(time.Second),
 	})
 }

@@ -52,10 +52,11 @@ type Server struct {
 	sandbox.Weather
 	setup  Setup
 	house  sandbox.World
-	ours   *sandbox.Assertions   // of the house
-	people *sandbox.Assertions   // nil: none are taken
-	grants []*sandbox.Assertions // identity assertion grants
-	key    *ecdsa.PrivateKey     // signs such grants for others
+	ours   *sandbox.Assertions            // of the house
+	own    map[string]*sandbox.Assertions // of clients that sign for themselves
+	people *sandbox.Assertions            // nil: none are taken
+	grants []*sandbox.Assertions          // identity assertion grants
+	key    *ecdsa.PrivateKey              // signs such grants for others
 
 	BendToken    func(answer map[string]any)
 	BendServer   func(metadata map[string]any)
@@ -86,7 +87,12 @@ func New(house sandbox.World, setup Setup) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{setup: setup, house: house, ours: sandbox.NewAssertions(house), key: key, issued: map[string]Token{}}
+	s := &Server{setup: setup, house: house, ours: sandbox.NewAssertions(house), key: key, own: map[string]*sandbox.Assertions{}, issued: map[string]Token{}}
+	for _, c := range setup.Clients {
+		if c.Keys != nil {
+			s.own[c.ID] = sandbox.NewAssertions(sandbox.World{Issuer: c.ID, Keys: func() []byte { return c.Keys }, Now: house.Now, Random: house.Random})
+		}
+	}
 	if setup.People.Issuer != "" {
 		s.people = sandbox.NewAssertions(setup.People)
 	}
