@@ -18,7 +18,7 @@ const (
 // way: Secrets, Keys or Token says which.
 type Client struct {
 	Tenant string
-	Name   string // the client_id; it holds no colon, so it is no subject's name (S3)
+	Name   string // the client_id; an https URL, or without a colon: so it is no subject's name (S3)
 
 	Secrets    [][32]byte // SHA-256 of machine-made secrets: two while one replaces the other
 	Keys       KeySource  // private_key_jwt (RFC 7523 §2.2): where its public keys are

@@ -49,13 +49,16 @@ type Trust struct {
 	Hash [32]byte
 }
 
-// KeySource says where a trust's verification keys come from. With neither URL
-// nor File they come by OpenID Connect Discovery 1.0 §4 from the issuer.
+// KeySource says where a trust's verification keys come from. With no URL, File or
+// Document they come by OpenID Connect Discovery 1.0 §4 from the issuer.
 type KeySource struct {
-	URL    string        // a JWK Set (RFC 7517), or a SPIFFE bundle
-	File   string        // the same in a file, re-read on change
-	CAFile string        // PEM roots for the discovery and key URLs; empty: the system's
-	Stale  time.Duration // how long keys serve while the issuer is down; default 1 h
+	URL  string // a JWK Set (RFC 7517), or a SPIFFE bundle
+	File string // the same in a file, re-read on change
+	// Document is the URL of a client-id metadata document, which names them; it is
+	// the client's name.
+	Document string
+	CAFile   string        // PEM roots for the discovery and key URLs; empty: the system's
+	Stale    time.Duration // how long keys serve while the issuer is down; default 1 h
 }
 
 // ReviewMode says when a Kubernetes TokenReview is asked.

@@ -67,6 +67,7 @@ func (h *house) providers(t *testing.T, servers []resource, secret string) {
 			t.Errorf("%+v", p)
 		}
 	})
+	t.Run("a client by its metadata document", func(t *testing.T) { h.document(t, at("python-streamable")) })
 	t.Run("enterprise-managed authorization", func(t *testing.T) { h.managed(t, at("go-streamable")) })
 }
 

@@ -19,6 +19,7 @@ import (
 type clientFile struct {
 	Secret          *clientSecretFile `yaml:"secret,omitempty" jsonschema:"description=A secret that cambio client secret made."`
 	PrivateKeyJWT   *clientKeysFile   `yaml:"private_key_jwt,omitempty" jsonschema:"description=Assertions that the client signs (RFC 7523)."`
+	Metadata        *clientURLFile    `yaml:"metadata,omitempty" jsonschema:"description=Assertions that the client signs; its name is the URL of its client-id metadata document\\, which says its keys."`
 	Trust           *attributesFile   `yaml:"trust,omitempty" jsonschema:"description=Tokens of a trust: its name\\, and attributes of the token."`
 	DefaultResource string            `yaml:"default_resource,omitempty" jsonschema:"description=URI of the target that is meant where a request names none."`
 	Serves          []string          `yaml:"serves,omitempty" jsonschema:"description=URIs of the resources that the client is the server of: it may ask about tokens for them and exchange them on."`
@@ -94,9 +95,7 @@ func (c *compiler) compileClients() {
 	c.revision.clients = map[string]*client{}
 	for _, n := range c.clients {
 		n.checkSecrets(n.value, nil, false)
-		if !validName(n.key, secretNameBytes) {
-			n.fault(n.at, "a client's name, its client_id, has 1 to 64 of A-Z a-z 0-9 . _ -")
-		}
+		c.checkClientName(n)
 		for _, t := range c.revision.trusts {
 			if t.Issuer == n.key {
 				n.fault(n.at, "client %q is named like the issuer of trust %q: nobody could tell whose tokens they are", n.key, t.Name)
@@ -127,13 +126,19 @@ func (c *compiler) compileClient(n named) {
 		one.Algorithms = k.Algorithms
 		c.checkClientKeys(n, find(n.value, "private_key_jwt"), one.Keys, k.Algorithms)
 	}
+	if f.Metadata != nil {
+		ways++
+		one.Keys, one.Algorithms = c.clientDocument(n, *f.Metadata)
+	} else if isClientURL(n.key) {
+		n.fault(n.at, "a client whose name is a URL proves itself by what the document there says: {metadata: {}}")
+	}
 	if f.Trust != nil {
 		ways++
 		one.Token = true
 		one.token = c.clientToken(n, *f.Trust)
 	}
 	if ways != 1 {
-		n.fault(n.at, "client %q proves itself in one way: {secret: …}, {private_key_jwt: …} or {trust: …}", n.key)
+		n.fault(n.at, "client %q proves itself in one way: {secret: …}, {private_key_jwt: …}, {metadata: …} or {trust: …}", n.key)
 	}
 	if f.DefaultResource != "" && c.revision.resources[f.DefaultResource] == nil {
 		n.fault(find(n.value, "default_resource"), "no target has the resource %q: %s", f.DefaultResource, didYouMean(f.DefaultResource, keys(c.revision.resources)))

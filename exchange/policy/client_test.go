@@ -35,6 +35,20 @@ func TestClientFaults(t *testing.T) {
 		`c: {secret: {sha256: ` + someHash + `}, grants: [password]}`:                             `unknown grant "password"`,
 		`c: {secret: {sha256: ` + someHash + `}, default_resource: "https://mcp.example/githup"}`: `did you mean "https://mcp.example/github"`,
 		`c: {secret: {sha256: ` + someHash + `}, defualt_resource: "https://mcp.example/github"}`: `unknown key "defualt_resource"`,
+		`"https://app.example/client.json": {secret: {sha256: ` + someHash + `}}`:                 "{metadata: {}}",
+		`c: {metadata: {}}`:                                                                       "only a client whose name is the https URL",
+		`"https://app.example/c.json": {metadata: {}, secret: {sha256: ` + someHash + `}}`:        "proves itself in one way",
+		`"https://app.example/c.json": {metadata: {algorithms: [none]}}`:                          `unknown algorithm "none"`,
+		`"https://app.example/c.json": {metadata: {url: "https://other.example"}}`:                `unknown key "url"`,
+		`"http://app.example/c.json": {metadata: {}}`:                                             "or is the https URL",
+		`"https://app.example": {metadata: {}}`:                                                   "has a path",
+		`"https://app.example/": {metadata: {}}`:                                                  "has a path",
+		`"https://app.example/a/../c.json": {metadata: {}}`:                                       "without . and ..",
+		`"https://app.example/c.json?x=1": {metadata: {}}`:                                        "no user, query or fragment",
+		`"https://app.example/c.json#x": {metadata: {}}`:                                          "no user, query or fragment",
+		`"https://me@app.example/c.json": {metadata: {}}`:                                         "no user, query or fragment",
+		`"https://App.example/c.json": {metadata: {}}`:                                            "in lower case",
+		`"https://app.example/c*.json": {metadata: {}}`:                                           "written in one way",
 		`login.example: {secret: {sha256: ` + someHash + `}}`:                                     "named like the issuer",
 	} {
 		trusts := "\ntrusts: {bare: {oidc: {issuer: login.example, audiences: [cambio], keys: {file: k}}}}\n"
@@ -54,6 +68,27 @@ func TestClientFaults(t *testing.T) {
 	faults := loadFaults(t, "a.yaml", house+`allow: [{name: a, subjects: [{trust: prod}], clients: [dest, "d*"], targets: [wiki]}]`)
 	if len(faults) != 1 || !strings.Contains(faults[0].Message, `there is no client "dest": did you mean "desk"?`) {
 		t.Error(faults)
+	}
+}
+
+// A client may be named by the URL of its metadata document, and is a client like any
+// other then.
+func TestClientByURL(t *testing.T) {
+	const app = "https://app.example/client.json"
+	r := load(t, "a.yaml", house, "b.yaml", `clients:
+  "`+app+`": {metadata: {algorithms: [ES256]}}
+allow:
+  - {name: app, subjects: [{trust: prod}], clients: ["`+app+`"], targets: [wiki]}
+`)
+	c, ok := r.Client(app)
+	if !ok || c.Keys != (exchange.KeySource{Document: app}) || len(c.Algorithms) != 1 || c.Token || len(c.Secrets) > 0 {
+		t.Fatalf("%+v", c)
+	}
+	if d := r.Decide(ask(t, r, "k8s:prod:a:x", "wiki", through(t, r, app))); !d.Allowed {
+		t.Error(d.Explanation)
+	}
+	if d := r.Decide(ask(t, r, "k8s:prod:a:x", "wiki", through(t, r, "desk"))); d.Allowed {
+		t.Error("another client is this one")
 	}
 }
 

@@ -142,6 +142,10 @@ func (v *Verifier) openSource(given exchange.Trust, api *apiServer) (*source, er
 		}
 		return plain, nil
 	}
+	if document := given.Keys.Document; document != "" {
+		s.fetch = func(ctx context.Context) ([]byte, error) { return clientKeys(ctx, plain, document) }
+		return s, nil
+	}
 	s.fetch = func(ctx context.Context) ([]byte, error) {
 		address := given.Keys.URL
 		if address == "" {

@@ -38,6 +38,7 @@ func (h *Handler) metadata() []byte {
 		Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 		GrantProfiles         []string `json:"authorization_grant_profiles_supported"`
 		RequestedTypes        []string `json:"identity_chaining_requested_token_types_supported"`
+		ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 		ownEndpoints
 	}{
 		Issuer:                h.Issuer,
@@ -53,6 +54,7 @@ func (h *Handler) metadata() []byte {
 		Algorithms:            algorithmsOf(h.Keys.AccessJWKS()),
 		GrantProfiles:         []string{profileIDJAG},
 		RequestedTypes:        []string{string(exchange.TokenTypeIDJAG)}, // for which targets, policy says
+		ClientDocuments:       true,                                      // of the clients that policy names
 		ownEndpoints:          own,
 	})
 	if err != nil { // strings always marshal

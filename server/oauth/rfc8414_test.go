@@ -88,7 +88,7 @@ func TestRFC8414Section2WhatMCPClientsInsistOn(t *testing.T) {
 				"Python: secrets are taken in the header":                        slices.Contains(list(a, "token_endpoint_auth_methods_supported"), "client_secret_basic"),
 				"Go: secrets are taken in the body":                              slices.Contains(list(a, "token_endpoint_auth_methods_supported"), "client_secret_post"),
 				"Go: a public client is taken, too":                              slices.Contains(list(a, "token_endpoint_auth_methods_supported"), "none"),
-				"all: what is not taken is not announced (client-id metadata)":   a.body["client_id_metadata_document_supported"] == nil,
+				"all: clients may be named by their metadata documents":          a.body["client_id_metadata_document_supported"] == true,
 				"all: nobody registers by themselves":                            a.body["registration_endpoint"] == nil,
 				"all: browsers may read it":                                      a.header.Get("Access-Control-Allow-Origin") == "*",
 			} {
