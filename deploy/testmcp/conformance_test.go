@@ -134,6 +134,7 @@ func versions(t *testing.T) string {
 		{"Python SDK, `mcp`", find("requirements.txt", `(?m)^mcp==(\S+)`)},
 		{"Go SDK, `github.com/modelcontextprotocol/go-sdk`", find(filepath.Join("gosdk", "go.mod"), `go-sdk v(\S+)`)},
 		{"TypeScript SDK, `@modelcontextprotocol/sdk`", find(lock, `"node_modules/@modelcontextprotocol/sdk": \{\s*"version": "([^"]+)"`)},
+		{"LiteLLM, for a person, in the tests beside it", find("gateway.txt", `(?m)^litellm==(\S+)`)},
 	} {
 		fmt.Fprintf(&b, "| %s | %s |\n", row[0], row[1])
 	}

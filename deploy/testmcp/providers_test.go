@@ -68,6 +68,7 @@ func (h *house) providers(t *testing.T, servers []resource, secret string) {
 		}
 	})
 	t.Run("a client by its metadata document", func(t *testing.T) { h.document(t, at("python-streamable")) })
+	t.Run("LiteLLM for a person", func(t *testing.T) { h.gateway(t, at("python-streamable"), secret) })
 	t.Run("enterprise-managed authorization", func(t *testing.T) { h.managed(t, at("go-streamable")) })
 }
 

