@@ -26,7 +26,7 @@ clients() { cd deploy/testclients/goclients && go vet . && go mod tidy -diff; }
 mcp() { go vet -tags mcp ./deploy/testmcp/ && cd deploy/testmcp/gosdk && go vet . && go mod tidy -diff; }
 words() {
   # Machine paths and unfinished marks.
-  ! git grep -nIE '(/wor[k]/|/roo[t]/|TOD[O]|FIXM[E]|XX[X])' -- . ':!*.sum'
+  ! git grep -nIE '(/wor[k]/|/roo[t]/|TOD[O]|FIXM[E]|XX[X])' -- . ':!*.sum' ':!*package-lock.json'
 }
 skips() { ! git grep -nE '\bt\.Skip|\bb\.Skip' -- '*_test.go'; }
 
