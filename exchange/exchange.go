@@ -87,6 +87,7 @@ type run struct {
 
 	decider  Decider
 	subject  Subject
+	actor    *Subject // whose the actor token is, once proven
 	actors   []Actor
 	question Question
 	decision Decision
@@ -158,6 +159,8 @@ func (x *run) verify(ctx context.Context) error {
 		if err := x.present(); err != nil {
 			return err
 		}
+	case x.presentedSession():
+		x.actors = []Actor{actorOf(x.request.Presenter)}
 	case !x.request.ActorToken.IsZero():
 		actor, err := x.verifyActor(ctx)
 		if err != nil {
@@ -179,6 +182,9 @@ func (x *run) verify(ctx context.Context) error {
 // that asks for itself.
 func (x *run) verifySubject(ctx context.Context) (Subject, error) {
 	self := x.request.Self
+	if trust, session := x.request.SubjectToken.Type.Session(); session && self == nil {
+		return x.verifySession(ctx, trust)
+	}
 	switch {
 	case self == nil && x.Own != nil && x.Own.Ours(x.request.SubjectToken):
 		return x.verifyOwn(ctx)
@@ -190,24 +196,41 @@ func (x *run) verifySubject(ctx context.Context) (Subject, error) {
 	return *self, nil
 }
 
-func (x *run) verifyActor(ctx context.Context) (Actor, error) {
+// proveActor is whose the actor token is, proven once.
+func (x *run) proveActor(ctx context.Context) (*Subject, error) {
+	if x.actor != nil {
+		return x.actor, nil
+	}
+	if _, session := x.request.ActorToken.Type.Session(); session {
+		return nil, Fault(KindInvalidActor, "a session is no actor's token: send the actor's own", nil)
+	}
 	s, err := x.Verifier.Verify(ctx, x.request.ActorToken, x.started)
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && e.Kind == KindInvalidSubject {
-			return Actor{}, Fault(KindInvalidActor, e.Advice, e.Err)
+			return nil, Fault(KindInvalidActor, e.Advice, e.Err)
 		}
-		return Actor{}, err
+		return nil, err
 	}
 	switch {
+	case s.Assertion != nil:
+		return nil, Fault(KindInvalidActor, "an identity assertion grant is no actor's token: send the actor's own", nil)
+	case len(s.Asserted) > 0:
+		return nil, Fault(KindInvalidActor, "the actor token is itself delegated: send the actor's own token", nil)
+	case x.request.Client == "" && s.Clientless != ClientlessYes:
+		return nil, Fault(KindInvalidClient, "this actor token may be used only by an authenticated client", nil)
+	}
+	x.actor = &s
+	return x.actor, nil
+}
+
+func (x *run) verifyActor(ctx context.Context) (Actor, error) {
+	s, err := x.proveActor(ctx)
+	switch {
+	case err != nil:
+		return Actor{}, err
 	case s.Tenant != x.subject.Tenant:
 		return Actor{}, Fault(KindInvalidActor, "the actor token belongs elsewhere", nil)
-	case s.Assertion != nil:
-		return Actor{}, Fault(KindInvalidActor, "an identity assertion grant is no actor's token: send the actor's own", nil)
-	case len(s.Asserted) > 0:
-		return Actor{}, Fault(KindInvalidActor, "the actor token is itself delegated: send the actor's own token", nil)
-	case x.request.Client == "" && s.Clientless != ClientlessYes:
-		return Actor{}, Fault(KindInvalidClient, "this actor token may be used only by an authenticated client", nil)
 	}
 	if s.Once != nil {
 		if x.once != nil {
@@ -215,7 +238,7 @@ func (x *run) verifyActor(ctx context.Context) (Actor, error) {
 		}
 		x.once = s.Once
 	}
-	return actorOf(&s), nil
+	return actorOf(s), nil
 }
 
 // turnAway ends an exchange that came to no decision. What verified nothing leaves

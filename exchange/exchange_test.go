@@ -176,6 +176,8 @@ type policy struct {
 	hash     byte
 	returns  bool              // the target's tokens are ours and may come back
 	serves   map[string]string // client → the resource it is the server of
+
+	presenters map[string]bool // by name, of the sessions of the trust shop
 }
 
 func (p *policy) Serves(client, resource string) bool {

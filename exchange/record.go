@@ -83,7 +83,7 @@ func (x *run) event(t EventType, c Credential, reason error) (Event, error) {
 func (x *run) redact(text string) string {
 	for _, s := range []Secret{
 		x.request.SubjectToken.Value, x.request.ActorToken.Value, x.request.PassthroughToken.Value,
-		x.minted.Value, x.minted.RevokeWith,
+		x.minted.Value, x.minted.RevokeWith, x.cookieValue(),
 	} {
 		if !s.IsZero() {
 			text = strings.ReplaceAll(text, s.Reveal(), redacted)

@@ -13,7 +13,7 @@ type Attributes map[string][]string
 
 // Subject is a verified identity. Name is its canonical form, always qualified by
 // the trust (S3): k8s:<trust>:<namespace>:<service account>,
-// oidc:<trust>:<sub>, spiffe:<trust>:<id>.
+// oidc:<trust>:<sub>, spiffe:<trust>:<id>, session:<trust>:<sub>.
 type Subject struct {
 	Name       string
 	Tenant     string

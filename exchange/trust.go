@@ -10,6 +10,7 @@ const (
 	TrustKubernetes TrustKind = "kubernetes" // service-account tokens of a cluster
 	TrustOIDC       TrustKind = "oidc"       // ID and access tokens of an OpenID provider
 	TrustSPIFFE     TrustKind = "spiffe"     // JWT-SVIDs of a trust domain
+	TrustSession    TrustKind = "session"    // session cookies of an application (S37)
 )
 
 // Trust is an issuer whose tokens are accepted, with the keys that verify them
@@ -19,12 +20,12 @@ type Trust struct {
 	Tenant string
 	Name   string
 	Kind   TrustKind
-	Issuer string // exact `iss`; empty for spiffe, whose tokens are picked by TrustDomain (S6)
+	Issuer string // exact `iss`; empty for spiffe, whose tokens are picked by TrustDomain (S6), and for sessions that are no JWT
 
 	TrustDomain string // spiffe only, without the scheme
 	Keys        KeySource
 
-	Audiences  []string      // one of these must be in `aud`; never empty, never a cloud's own (S8)
+	Audiences  []string      // one of these must be in `aud`; never empty where there is an issuer, never a cloud's own (S8)
 	Algorithms []string      // JOSE names; default RS256, ES256, PS256, EdDSA
 	Types      []string      // accepted `typ` headers, lower case; empty: absent, "jwt" or "at+jwt"
 	Leeway     time.Duration // on `nbf` and `iat`; default 30 s; `exp` has none
@@ -41,7 +42,8 @@ type Trust struct {
 	Claims map[string]string // attribute → JSON path (RFC 9535) into the claims
 	Record []string          // attributes kept in the ledger besides the subject
 
-	Review *Review // kubernetes only; nil: never
+	Review  *Review       // kubernetes only; nil: never
+	Session *SessionTrust // session only, and always there
 
 	// Hash is the SHA-256 of the canonical form of everything above, made by
 	// policy. A subject carries the hash that verified it, so that a decision
