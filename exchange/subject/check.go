@@ -44,6 +44,7 @@ var fixedAttributes = map[exchange.TrustKind][]string{
 	exchange.TrustKubernetes: {"sub", "namespace", "service_account", "uid", "pod", "pod_uid", "node"},
 	exchange.TrustOIDC:       {"sub", "azp"},
 	exchange.TrustSPIFFE:     {"id", "path", "trust_domain"},
+	exchange.TrustSession:    {"sub", "cookie"},
 }
 
 // checker gathers the faults of one trust.
@@ -73,9 +74,10 @@ func (v *Verifier) Check(trusts []exchange.Trust) []error {
 		c.checkTokens(v.forClients)
 		c.checkClaims()
 		c.checkReview()
+		v.checkSession(c)
 		faults = append(faults, c.faults...)
 	}
-	return append(faults, checkShared(trusts)...)
+	return append(append(faults, checkShared(trusts)...), checkSessions(trusts)...)
 }
 
 func (v *Verifier) checkIdentity(c *checker) {
@@ -91,16 +93,7 @@ func (v *Verifier) checkIdentity(c *checker) {
 		if t.TrustDomain != "" {
 			c.fault("trust_domain", "only a spiffe trust has one")
 		}
-		switch {
-		case t.Issuer == "":
-			c.fault("issuer", "it must not be empty: write the exact iss of its tokens")
-		case v.isOurs(t.Issuer):
-			c.fault("issuer", "it is Cambio itself, whose tokens are no subjects (S7)")
-		case t.Keys.URL == "" && t.Keys.File == "":
-			if err := checkURL(t.Issuer); err != nil {
-				c.fault("issuer", "%v; or say where its keys are, by keys.url or keys.file", err)
-			}
-		}
+		v.checkIssuer(c)
 	case exchange.TrustSPIFFE:
 		if t.Issuer != "" {
 			c.fault("issuer", "a spiffe trust is picked by trust_domain: leave issuer out")
@@ -111,8 +104,23 @@ func (v *Verifier) checkIdentity(c *checker) {
 		if t.Keys.URL == "" && t.Keys.File == "" {
 			c.fault("keys", "a spiffe trust needs keys.url or keys.file: the bundle, or a JWK Set")
 		}
+	case exchange.TrustSession: // checkSession
 	default:
-		c.fault("kind", "%q is not one of kubernetes, oidc, spiffe", t.Kind)
+		c.fault("kind", "%q is not one of kubernetes, oidc, spiffe, session", t.Kind)
+	}
+}
+
+func (v *Verifier) checkIssuer(c *checker) {
+	t := c.trust
+	switch {
+	case t.Issuer == "":
+		c.fault("issuer", "it must not be empty: write the exact iss of its tokens")
+	case v.isOurs(t.Issuer):
+		c.fault("issuer", "it is Cambio itself, whose tokens are no subjects (S7)")
+	case t.Keys.URL == "" && t.Keys.File == "":
+		if err := checkURL(t.Issuer); err != nil {
+			c.fault("issuer", "%v; or say where its keys are, by keys.url or keys.file", err)
+		}
 	}
 }
 
@@ -157,7 +165,7 @@ func (v *Verifier) checkKeys(c *checker) {
 
 func (c *checker) checkTokens(forClients bool) {
 	t := c.trust
-	if len(t.Audiences) == 0 {
+	if len(t.Audiences) == 0 && (t.Kind != exchange.TrustSession || t.Issuer != "") {
 		c.fault("audiences", "name at least one: else tokens meant for others would be taken")
 	}
 	for _, a := range t.Audiences {
@@ -242,6 +250,9 @@ func checkShared(trusts []exchange.Trust) []error {
 	var faults []error
 	for i, a := range trusts {
 		for _, b := range trusts[:i] {
+			if a.Kind == exchange.TrustSession || b.Kind == exchange.TrustSession { // picked by their token types
+				continue
+			}
 			if a.Issuer != b.Issuer || a.TrustDomain != b.TrustDomain || (a.Kind == exchange.TrustSPIFFE) != (b.Kind == exchange.TrustSPIFFE) {
 				continue
 			}

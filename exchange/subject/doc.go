@@ -10,4 +10,7 @@
 // Everything that a caller can make us do is bounded: bytes, nesting, signature
 // attempts, and fetches, of which an issuer sees at most one per interval however
 // many callers ask (source.go). No URL inside a token is followed.
+//
+// Sessions of applications are apart (session.go): a token type names their trust
+// (S37), and the application itself says whether one stands (asker.go).
 package subject

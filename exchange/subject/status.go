@@ -21,6 +21,10 @@ func (v *Verifier) Status() []Status {
 	var out []Status
 	for name, t := range loaded.byName {
 		s := Status{Tenant: name.tenant, Trust: name.name}
+		if t.source == nil { // sessions that are asked about
+			out = append(out, s)
+			continue
+		}
 		if h := t.source.held.Load(); h != nil {
 			s.Keys, s.Fetched = len(h.keys.all), h.at
 			for _, other := range loaded.groupOf(t).trusts {

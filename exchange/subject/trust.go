@@ -32,8 +32,10 @@ type trust struct {
 	exchange.Trust
 	given  exchange.Trust // as loaded, to tell a change
 	mapped []mappedClaim
-	source *source
+	source *source   // nil: it has no keys
 	review *reviewer // nil: never
+	alone  *group    // of a session trust with an issuer: itself, and no other of that name
+	asker  *asker    // of a session trust whose application is asked
 }
 
 // trustName identifies a trust.
@@ -44,12 +46,13 @@ type table struct {
 	byName   map[trustName]*trust
 	byIssuer map[string]*group // exact `iss`
 	byDomain map[string]*group // SPIFFE trust domain
+	sessions map[string]*trust // name of a session trust, as in its token type
 }
 
 // compile builds the table. What has not changed since old keeps its keys, its
 // reviews and the tokens it verified.
 func (v *Verifier) compile(trusts []exchange.Trust, old *table) (*table, error) {
-	t := &table{byName: map[trustName]*trust{}, byIssuer: map[string]*group{}, byDomain: map[string]*group{}}
+	t := &table{byName: map[trustName]*trust{}, byIssuer: map[string]*group{}, byDomain: map[string]*group{}, sessions: map[string]*trust{}}
 	for _, given := range trusts {
 		name := trustName{given.Tenant, given.Name}
 		before := old.byName[name]
@@ -61,6 +64,10 @@ func (v *Verifier) compile(trusts []exchange.Trust, old *table) (*table, error) 
 			before = compiled
 		}
 		t.byName[name] = before
+		if given.Kind == exchange.TrustSession {
+			t.sessions[given.Name] = before
+			continue
+		}
 		groups, id := t.byIssuer, given.Issuer
 		if given.Kind == exchange.TrustSPIFFE {
 			groups, id = t.byDomain, given.TrustDomain
@@ -95,6 +102,17 @@ func (v *Verifier) prepare(given exchange.Trust, before *trust) (*trust, error) 
 	var err error
 	if t.mapped, err = compileClaims(given.Claims); err != nil {
 		return nil, err
+	}
+	if given.Kind == exchange.TrustSession {
+		if given.Session.Introspect != nil {
+			if t.asker, err = v.newAsker(given); err != nil {
+				return nil, err
+			}
+		}
+		if given.Issuer == "" {
+			return t, nil
+		}
+		t.alone = &group{meter: v.meter, trusts: []*trust{t}}
 	}
 	var api *apiServer
 	if given.Review != nil {
@@ -188,6 +206,8 @@ func (t *trust) build(c claims, k *key, fingerprint [sha256.Size]byte) (exchange
 		err = t.oidc(c, &s)
 	case exchange.TrustSPIFFE:
 		err = t.spiffe(c, &s)
+	case exchange.TrustSession:
+		t.sessionSubject(c.subject, &s)
 	default:
 		err = fmt.Errorf("trust %q is of the unknown kind %q", t.Name, t.Kind)
 	}

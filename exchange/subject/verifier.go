@@ -36,6 +36,8 @@ type Options struct {
 	// Now is the clock of caches and fetches. The moment at which a token is
 	// judged comes with each Verify.
 	Now func() time.Time
+	// Secret gives what introspection of sessions needs; nil: nothing can be had.
+	Secret SecretFor
 	// Meter counts; nil counts nothing.
 	Meter Meter
 }
@@ -47,6 +49,7 @@ type Verifier struct {
 	ownIssuers []string
 	issuer     string
 	forClients bool
+	secret     SecretFor
 	now        func() time.Time
 	meter      Meter
 
@@ -54,6 +57,8 @@ type Verifier struct {
 	table    atomic.Pointer[table]
 	wake     chan struct{}
 	verified *memory[*verified]
+	// sessions are apart, so that no token leads to one under another label.
+	sessions *memory[*verified]
 }
 
 // verified is a token that has passed every check but the review's, and what must
@@ -70,8 +75,9 @@ type verified struct {
 // New makes a Verifier without trusts: it refuses every token until Load.
 func New(o Options) *Verifier {
 	v := &Verifier{
-		client: o.Client, ownIssuers: o.OwnIssuers, issuer: o.Issuer, forClients: o.ForClients, now: o.Now, meter: o.Meter,
+		client: o.Client, ownIssuers: o.OwnIssuers, issuer: o.Issuer, forClients: o.ForClients, secret: o.Secret, now: o.Now, meter: o.Meter,
 		wake: make(chan struct{}, 1), verified: newMemory[*verified](tokensKept),
+		sessions: newMemory[*verified](tokensKept),
 	}
 	if v.meter == nil {
 		v.meter = silent{}
@@ -107,7 +113,7 @@ func (v *Verifier) Run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		for _, t := range v.table.Load().byName {
-			if t.source.due() {
+			if t.source != nil && t.source.due() {
 				t.source.attempt()
 			}
 		}
@@ -127,6 +133,9 @@ func (v *Verifier) Refresh(ctx context.Context) error {
 	var flights []*flight
 	loaded := v.table.Load()
 	for _, t := range loaded.byName {
+		if t.source == nil {
+			continue
+		}
 		if f := t.source.attempt(); f != nil {
 			flights = append(flights, f)
 		}
@@ -138,7 +147,7 @@ func (v *Verifier) Refresh(ctx context.Context) error {
 	}
 	var faults []error
 	for _, t := range loaded.byName {
-		if t.source.isDown() {
+		if t.source != nil && t.source.isDown() {
 			faults = append(faults, t.source.unavailable())
 		}
 	}
@@ -148,6 +157,9 @@ func (v *Verifier) Refresh(ctx context.Context) error {
 // Verify implements exchange.Verifier. The maps and slices of the subject are
 // shared with other callers: they are to be read only.
 func (v *Verifier) Verify(ctx context.Context, t exchange.Token, now time.Time) (exchange.Subject, error) {
+	if name, session := t.Type.Session(); session {
+		return v.verifySession(ctx, t, name, now)
+	}
 	if err := checkLabel(t.Type); err != nil {
 		return exchange.Subject{}, err
 	}
@@ -256,6 +268,9 @@ func (t *table) pick(c claims) *group {
 }
 
 func (t *table) groupOf(of *trust) *group {
+	if of.alone != nil {
+		return of.alone
+	}
 	if of.Kind == exchange.TrustSPIFFE {
 		return t.byDomain[of.TrustDomain]
 	}
