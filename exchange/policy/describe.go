@@ -9,7 +9,7 @@ import (
 )
 
 // Describe makes a subject from its canonical name (k8s:<trust>:<namespace>:<service
-// account>, oidc:<trust>:<sub>, spiffe:<trust>:<id>) and further attributes, as if
+// account>, oidc:<trust>:<sub>, spiffe:<trust>:<id>, session:<trust>:<sub>) and further attributes, as if
 // a token had been verified. It proves nothing and is for Explain and tests only.
 func Describe(r *Revision, name string, attributes map[string][]string) (exchange.Subject, error) {
 	prefix, parts, err := splitName(name)
@@ -38,7 +38,7 @@ func Describe(r *Revision, name string, attributes map[string][]string) (exchang
 	if trust.Clientless {
 		s.Clientless = exchange.ClientlessYes
 	}
-	want := map[exchange.TrustKind]string{exchange.TrustKubernetes: "k8s", exchange.TrustOIDC: "oidc", exchange.TrustSPIFFE: "spiffe"}[trust.Kind]
+	want := map[exchange.TrustKind]string{exchange.TrustKubernetes: "k8s", exchange.TrustOIDC: "oidc", exchange.TrustSPIFFE: "spiffe", exchange.TrustSession: "session"}[trust.Kind]
 	if prefix != want {
 		return exchange.Subject{}, fmt.Errorf("trust %q is of kind %s: its subjects begin %s:%s, then a colon", trust.Name, trust.Kind, want, trust.Name)
 	}
@@ -53,10 +53,10 @@ func Describe(r *Revision, name string, attributes map[string][]string) (exchang
 			return exchange.Subject{}, fmt.Errorf("a subject of trust %q has an id such as spiffe://%s/path", trust.Name, trust.TrustDomain)
 		}
 		s.Attributes["id"], s.Attributes["path"], s.Attributes["trust_domain"] = []string{s.ID}, []string{"/" + path}, []string{domain}
-	case prefix == "oidc" && len(parts) == 2:
+	case (prefix == "oidc" || prefix == "session") && len(parts) == 2:
 		s.ID = parts[1]
 	default:
-		return exchange.Subject{}, fmt.Errorf("a subject is named k8s:<trust>:<namespace>:<service account>, oidc:<trust>:<sub> or spiffe:<trust>:<id>, with %% and : escaped as %%25 and %%3A inside a part")
+		return exchange.Subject{}, fmt.Errorf("a subject is named k8s:<trust>:<namespace>:<service account>, oidc:<trust>:<sub>, spiffe:<trust>:<id> or session:<trust>:<sub>, with %% and : escaped as %%25 and %%3A inside a part")
 	}
 	if r.yields[trust.Name]["sub"] {
 		s.Attributes["sub"] = []string{s.ID}

@@ -23,6 +23,7 @@ type trustFile struct {
 	Kubernetes *kubernetesFile `yaml:"kubernetes,omitempty" jsonschema:"description=Service-account tokens of a cluster."`
 	OIDC       *oidcFile       `yaml:"oidc,omitempty" jsonschema:"description=Tokens of an OpenID provider."`
 	SPIFFE     *spiffeFile     `yaml:"spiffe,omitempty" jsonschema:"description=JWT-SVIDs of a SPIFFE trust domain."`
+	Session    *sessionFile    `yaml:"session,omitempty" jsonschema:"description=Session cookies of an application."`
 }
 
 // commonFile is what every kind of trust has.

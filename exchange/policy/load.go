@@ -93,6 +93,8 @@ type compiler struct {
 
 	trustAt map[string]named // every trust that was written, good or bad
 	sound   []exchange.Trust // those without a fault so far
+
+	presenters map[string][]attributesFile // of session trusts
 }
 
 // named is a map entry of a section, with the file it is in.

@@ -20,6 +20,8 @@ type Revision struct {
 	deny      []rule
 	roles     map[string][]clause
 
+	presenters map[string][]clause // session trust → who may present its sessions
+
 	authorities map[string][]*exchange.Target // by Facts.Authority
 
 	allowIndex *index

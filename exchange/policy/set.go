@@ -92,6 +92,11 @@ func (p *pinned) DeniesCredentials(q exchange.Question, d exchange.Decision) fun
 // Serves implements exchange.Servers.
 func (p *pinned) Serves(client, resource string) bool { return p.revision.Serves(client, resource) }
 
+// Presents implements exchange.Presenters.
+func (p *pinned) Presents(trust string, who exchange.Actor) bool {
+	return p.revision.Presents(trust, who)
+}
+
 // Activate puts a revision in force: it tells the verifier, takes a place in the
 // database's order, reads the denies, and swaps. On an error the old revision stays.
 func (s *Set) Activate(ctx context.Context, r *Revision) error {

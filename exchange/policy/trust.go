@@ -22,6 +22,7 @@ var kindAttributes = map[exchange.TrustKind][]string{
 	exchange.TrustKubernetes: {"sub", "namespace", "service_account", "uid", "pod", "pod_uid", "node"},
 	exchange.TrustOIDC:       {"sub", "groups", "email", "azp"},
 	exchange.TrustSPIFFE:     {"id", "path", "trust_domain"},
+	exchange.TrustSession:    {"sub", "cookie"},
 }
 
 // cloudAudiences are what clouds take as `aud` of a federated token, in lower case.
@@ -35,6 +36,7 @@ var cloudAudiences = []pattern{
 
 func (c *compiler) compileTrusts() {
 	c.trustAt = map[string]named{}
+	c.presenters = map[string][]attributesFile{}
 	c.revision.trustHash = map[string][32]byte{}
 	c.revision.yields = map[string]map[string]bool{}
 	for _, t := range c.trusts {
@@ -45,9 +47,10 @@ func (c *compiler) compileTrusts() {
 		if t.key == exchange.SelfTrust { // what it asserts is taken for proven here (S15)
 			t.fault(t.at, "%q is the built-in trust of tokens of ours: give this one another name", t.key)
 		}
-		t.checkSecrets(t.value, nil, false)
+		c.checkTrustSecrets(t)
 		c.compileTrust(t)
 	}
+	c.compilePresenters()
 	slices.SortFunc(c.revision.trusts, func(a, b exchange.Trust) int { return strings.Compare(a.Name, b.Name) })
 	if c.CheckTrusts != nil && len(c.sound) > 0 {
 		for _, err := range c.CheckTrusts(c.sound) {
@@ -73,7 +76,7 @@ func (c *compiler) trustFault(err error) Fault {
 	where := at.at
 	if _, rest, ok := strings.Cut(text, `"`+at.key+`": `); ok {
 		field, _, _ := strings.Cut(rest, ":")
-		for _, kind := range []string{"kubernetes", "oidc", "spiffe"} {
+		for _, kind := range []string{"kubernetes", "oidc", "spiffe", "session"} {
 			if body := find(at.value, kind); body != at.value {
 				if n := find(body, strings.Split(field, ".")...); n != body {
 					where = n
@@ -109,9 +112,15 @@ func (c *compiler) compileTrust(t named) {
 		trust.Kind, trust.TrustDomain, common = exchange.TrustSPIFFE, s.TrustDomain, &s.commonFile
 		body = find(t.value, "spiffe")
 	}
+	if s := f.Session; s != nil {
+		kinds++
+		trust.Kind, trust.Issuer, common = exchange.TrustSession, s.Issuer, s.common()
+		body = find(t.value, "session")
+		trust.Session = c.session(t, s)
+	}
 	if kinds != 1 {
 		if len(c.faults) == before {
-			t.fault(t.at, "trust %q is of one kind: {kubernetes: …}, {oidc: …} or {spiffe: …}", t.key)
+			t.fault(t.at, "trust %q is of one kind: {kubernetes: …}, {oidc: …}, {spiffe: …} or {session: …}", t.key)
 		}
 		return
 	}
@@ -173,6 +182,8 @@ func (c *compiler) checkTrust(t named, body ast.Node, trust exchange.Trust) {
 		if !keysGiven {
 			t.fault(body, "say where the bundle or the JWK Set is: keys: {url: …} or {file: …}")
 		}
+	case trust.Kind == exchange.TrustSession:
+		c.checkSession(t, body, trust)
 	case trust.Issuer == "":
 		t.fault(body, "issuer is wanted: the exact iss of the tokens")
 	}
@@ -185,7 +196,7 @@ func (c *compiler) checkTrust(t named, body ast.Node, trust exchange.Trust) {
 	if trust.Keys.URL != "" && !fetchable(trust.Keys.URL) {
 		t.fault(find(body, "keys", "url"), "url is an https URL")
 	}
-	if len(trust.Audiences) == 0 {
+	if len(trust.Audiences) == 0 && (trust.Kind != exchange.TrustSession || trust.Issuer != "") {
 		t.fault(find(body, "audiences"), "audiences is wanted: what the tokens' aud must hold, such as [cambio]")
 	}
 	for _, a := range trust.Audiences {
