@@ -128,6 +128,9 @@ func (h *house) openPolicy(ctx context.Context, check func([]exchange.Trust) []e
 	h.verifier = subject.New(subject.Options{
 		Client: func(caFile string) (*http.Client, error) { return outbound.Client(h.outbound(caFile)) },
 		Now:    h.now, OwnIssuers: h.issuer.Names(), Issuer: h.issuer.URL(), Meter: verifierMeter{h.meters},
+		Secret: func(reference, host string) (exchange.Secret, error) {
+			return h.targetSecret(provider.SecretRef(reference), host)
+		},
 	})
 	h.openClients()
 	checks := h.verifier.Check

@@ -31,6 +31,9 @@ func (l *loaded) checkKeyFiles(ctx context.Context) policy.Faults {
 				continue
 			}
 			t.Keys.CAFile = "" // of fetches, which there are none of
+			if s := t.Session; s != nil {
+				t.Session = &exchange.SessionTrust{Cookies: s.Cookies, Presenters: s.Presenters} // nor questions
+			}
 			if err := readKeys(ctx, t, forClients); err != nil {
 				faults = append(faults, policy.Fault{Message: fmt.Sprintf("%s: %v", fmt.Sprintf(field, t.Name), err)})
 			}
