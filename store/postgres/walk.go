@@ -20,13 +20,15 @@ const mostWalks = 16
 
 // How far the time in an exchange's id may be from that of its outcome. Clocks of
 // replicas agree within five minutes, so an outcome is hardly earlier than its
-// exchange. It is later by the seconds that an exchange may take, or by what a
-// replica stood still meanwhile; an abandoned one ends as unknown whenever a
-// replica comes by, and is looked for apart. Each list of what came after a time
+// exchange. It is later by the seconds that an exchange may take: what is issued has
+// deadlines. What a replica that stood still has to say afterwards is that something
+// was denied or failed, and an abandoned exchange ends as unknown whenever a replica
+// comes by: those are rare, and looked for apart. Each list of what came after a time
 // looks in vain through as much at its end.
 const (
 	earliest = 5 * time.Minute
-	latest   = time.Hour
+	prompt   = 5 * time.Minute // what is issued
+	latest   = time.Hour       // all but what ends as unknown
 )
 
 // inOrder makes a page be planned for its values, and as walks by index in the
@@ -88,8 +90,8 @@ func (r *renderer) page(q ledger.Query, looks int) (string, error) {
 		}
 		walk(where)
 	}
-	if s.since != "" {
-		walk(s.where + s.late)
+	for _, late := range s.late {
+		walk(s.where + late)
 	}
 	rows := strings.Join(walks, " union all ")
 	if len(values) > 1 { // a row may have several of them
@@ -102,9 +104,9 @@ func (r *renderer) page(q ledger.Query, looks int) (string, error) {
 
 // span is which exchanges a walk has to look at.
 type span struct {
-	where string // a condition on all of them
-	since string // parameter: no earlier one, except late ones; or empty
-	late  string // a condition on those
+	where string   // a condition on all of them
+	since string   // parameter: no earlier one, except late ones; or empty
+	late  []string // conditions on those, each with an index that is in order
 }
 
 // narrow adds what every row has to meet by its time or its id.
@@ -124,8 +126,10 @@ func (r *renderer) narrow(s *span, n *ledger.Node) error {
 		}
 		// One such bound is enough: people give one.
 		if (n.Op == ledger.OpGt || n.Op == ledger.OpGe || n.Op == ledger.OpEq) && s.since == "" {
-			s.since = r.value(firstID(t.Add(-latest)))
-			s.late = " and type = 5 and at >= " + r.value(t) + " and exchange < " + s.since
+			s.since = r.value(firstID(t.Add(-prompt)))
+			late := " and at >= " + r.value(t) + " and exchange < " + s.since
+			hour := " and exchange >= " + r.value(firstID(t.Add(-latest)))
+			s.late = []string{" and type = 5" + late, " and type = 4" + late + hour, " and type = 3" + late + hour}
 		}
 	case n.Field == ledger.FieldExchange && n.Op != ledger.OpNe:
 		if _, err := exchange.ParseID(n.Value.Text); err == nil && comparisons[n.Op] != "" {
