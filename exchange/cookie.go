@@ -69,27 +69,20 @@ func (x *run) verifySession(ctx context.Context, trust string) (Subject, error) 
 	if r.Grant != "" && r.Grant != GrantTokenExchange {
 		return Subject{}, Fault(KindInvalidSubject, "a session is taken as the subject token of "+GrantTokenExchange+" only", nil)
 	}
-	var by []Actor
-	if r.Client != "" && r.Presenter != nil {
-		by = append(by, actorOf(r.Presenter))
-	}
-	if !r.ActorToken.IsZero() {
-		actor, err := x.proveActor(ctx)
-		if err != nil {
+	by := r.Presenter
+	switch {
+	case !r.ActorToken.IsZero(): // then it is the actor who presents, whoever brings the two
+		var err error
+		if by, err = x.proveActor(ctx); err != nil {
 			return Subject{}, err
 		}
-		by = append(by, actorOf(actor))
-	}
-	if len(by) == 0 {
+	case r.Client == "" || by == nil:
 		return Subject{}, Fault(KindInvalidClient, "a session is presented by a workload: send its own token as actor_token, or authenticate as a client", nil)
 	}
-	presenters, ok := x.decider.(Presenters)
-	for _, who := range by {
-		if ok && presenters.Presents(trust, who) {
-			return x.Verifier.Verify(ctx, r.SubjectToken, x.started)
-		}
+	if presenters, ok := x.decider.(Presenters); !ok || !presenters.Presents(trust, actorOf(by)) {
+		return Subject{}, Fault(KindInvalidSubject, adviceSession, nil)
 	}
-	return Subject{}, Fault(KindInvalidSubject, adviceSession, nil)
+	return x.Verifier.Verify(ctx, r.SubjectToken, x.started)
 }
 
 // presentedSession reports that the subject token is a session that a client brought

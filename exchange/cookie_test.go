@@ -71,7 +71,7 @@ func TestS37SessionsAreForThoseWhoMayPresentThem(t *testing.T) {
 	}{
 		"a workload":                         {request: sessionRequest(), actor: "k8s:prod:agents:helper"},
 		"a client":                           {request: asClient(alone, "gateway"), actor: "client:gateway"},
-		"a workload through a listed client": {request: asClient(sessionRequest(), "gateway"), removed: true, actor: "k8s:prod:agents:helper"},
+		"a workload through a listed client": {request: asClient(sessionRequest(), "gateway"), removed: true, kind: exchange.KindInvalidSubject},
 		"a listed workload through a client": {request: asClient(sessionRequest(), "other"), actor: "k8s:prod:agents:helper"},
 		"nobody":                             {request: alone, kind: exchange.KindInvalidClient},
 		"a workload that is not listed":      {request: sessionRequest(), removed: true, kind: exchange.KindInvalidSubject},

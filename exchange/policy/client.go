@@ -180,6 +180,7 @@ func (c *compiler) clientToken(n named, f attributesFile) clause {
 	if !named || !more {
 		n.fault(f.at, "a client by token names one trust and who of it: {trust: prod, namespace: ci, service_account: runner}")
 	}
+	c.checkNoSession(n.decoder, f, "a session proves no client")
 	var one clause
 	for _, cl := range c.clauses(listed{node: n.value, decoder: n.decoder}, []attributesFile{f}) {
 		one = cl

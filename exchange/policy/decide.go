@@ -15,15 +15,16 @@ const DefaultLifetime = 15 * time.Minute
 // What callers read. Each says what to change and nothing of what policy holds
 // (S18); adviceTarget is the same for an unknown and for a refused target.
 const (
-	adviceNoTarget = "name the target with audience or resource"
-	adviceTarget   = "ask for one target that you may use, by its name as audience or its URI as resource, within the scopes and conditions that were agreed"
-	adviceType     = "this target does not issue the requested_token_type: leave it out, or ask for one that the target issues"
-	adviceScope    = "ask for fewer scopes, or leave scope out to get what is allowed"
-	adviceBound    = "ask within the scopes of the token that you bring, some of which the target must offer; a token without scopes brings none"
-	adviceLifetime = "ask for another requested_lifetime, or leave it out"
-	adviceReason   = "say why in the parameter reason"
-	adviceChanged  = "the policy has changed since the request was authenticated; try again"
-	adviceOld      = "the policy has changed since this token was issued: get a new one, and exchange that"
+	adviceNoTarget  = "name the target with audience or resource"
+	adviceTarget    = "ask for one target that you may use, by its name as audience or its URI as resource, within the scopes and conditions that were agreed"
+	adviceType      = "this target does not issue the requested_token_type: leave it out, or ask for one that the target issues"
+	adviceScope     = "ask for fewer scopes, or leave scope out to get what is allowed"
+	adviceBound     = "ask within the scopes of the token that you bring, some of which the target must offer; a token without scopes brings none"
+	adviceLifetime  = "ask for another requested_lifetime, or leave it out"
+	adviceReason    = "say why in the parameter reason"
+	adviceChanged   = "the policy has changed since the request was authenticated; try again"
+	advicePresenter = "this session cannot be exchanged here by this workload or client"
+	adviceOld       = "the policy has changed since this token was issued: get a new one, and exchange that"
 )
 
 // Decide answers a question without regard to emergency denies. It is a pure
@@ -63,6 +64,9 @@ func (r *Revision) decide(q *exchange.Question, emergency *denies) exchange.Deci
 	}
 	if who, ok := r.originHolds(q); !ok {
 		return refuse(exchange.KindInvalidSubject, adviceOld, who+" is not what it was when the token of ours was issued")
+	}
+	if !r.presented(q) {
+		return refuse(exchange.KindInvalidSubject, advicePresenter, "who acts is not among the presenters of the sessions of trust "+strconv.Quote(q.Subject.Trust))
 	}
 	target, name, one := r.resolve(q)
 	if name == "" {

@@ -109,6 +109,16 @@ func (c *compiler) compileRule(item listed, deny bool, conditions map[string]com
 		c.checkPresence(item, f, deny)
 	}
 	r.subjects = c.clauses(item, f.Subjects)
+	for _, s := range f.Subjects {
+		if !deny && len(f.Actors) == 0 {
+			c.checkNoSession(item.decoder, s, "who presents one acts for it, so an allow for them names actors")
+		}
+	}
+	for _, a := range f.Actors {
+		if !deny {
+			c.checkNoSession(item.decoder, a, "a session never acts")
+		}
+	}
 	r.actors = c.clauses(item, f.Actors)
 	c.checkClients(item, f.Clients.patterns)
 	for _, t := range f.Targets.patterns {

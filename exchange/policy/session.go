@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -153,15 +154,44 @@ func (c *compiler) compilePresenters() {
 	}
 }
 
-// checkPresenter keeps sessions from being presented by sessions.
+// checkPresenter finds who could never present a session: another session, and a
+// client that nobody registered.
 func (c *compiler) checkPresenter(t named, f attributesFile) {
+	c.checkNoSession(t.decoder, f, "a session presents nothing: name workloads or clients")
 	for _, a := range f.attributes {
 		for _, p := range a.patterns {
-			if _, session := c.presenters[string(p.glob)]; a.name == "trust" && session {
-				t.fault(p.at, "trust %q is one of sessions, and a session presents nothing: name workloads or clients", string(p.glob))
+			name, client := strings.CutPrefix(string(p.glob), "client:")
+			if a.name == "subject" && client && p.literal() && !slices.ContainsFunc(c.clients, func(n named) bool { return n.key == name }) {
+				var names []string
+				for _, n := range c.clients {
+					names = append(names, n.key)
+				}
+				t.fault(p.at, "there is no client %q: %s", name, didYouMean(name, names))
 			}
 		}
 	}
+}
+
+// checkNoSession finds trusts of sessions where none can be.
+func (c *compiler) checkNoSession(d *decoder, f attributesFile, why string) {
+	for _, a := range f.attributes {
+		for _, p := range a.patterns {
+			if _, session := c.presenters[string(p.glob)]; a.name == "trust" && session {
+				d.fault(p.at, "trust %q is one of sessions: %s", string(p.glob), why)
+			}
+		}
+	}
+}
+
+// presented reports whether a session is brought by somebody on its trust's list; what
+// is no session is. The pipeline asks before it looks at the session, and this holds
+// for every decision after, and for those that are only explained.
+func (r *Revision) presented(q *exchange.Question) bool {
+	if q.Subject.Kind != exchange.TrustSession || q.Subject.Own != nil {
+		return true
+	}
+	who := provenActor(q)
+	return who != nil && r.Presents(q.Subject.Trust, *who)
 }
 
 // Presents implements exchange.Presenters.

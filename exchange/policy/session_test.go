@@ -56,6 +56,18 @@ func TestSessionTrusts(t *testing.T) {
 	if d := r.Explain(with("session:shop:bob", "buyers")); d.Allowed {
 		t.Errorf("%+v", d)
 	}
+	for _, actor := range []string{"", "k8s:prod:agents:helper"} { // nobody, and one whom the rule lets act
+		q := with("session:shop:alice", "staff")
+		q.Actors = nil
+		if actor != "" {
+			if err := policy.DescribeActing(r, &q, actor, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := r.Explain(q); d.Allowed || d.Refusal != "invalid_subject" || !strings.Contains(d.Reasons[0], "presenters") {
+			t.Errorf("S37: by %q: %+v", actor, d)
+		}
+	}
 	if _, err := policy.Describe(r, "oidc:shop:alice", nil); err == nil || !strings.Contains(err.Error(), "session:shop") {
 		t.Errorf("%v", err)
 	}
@@ -109,17 +121,18 @@ func TestSessionTrustFaults(t *testing.T) {
 		"cookie_names: [sid], presenters: [{trust: prod, pot: x}], issuer: https://a.example, audiences: [a]": `did you mean "pod"?`,
 		"cookie_names: [sid], presenters: [{trust: a}], introspect: {url: https://a.example}":                 "a session presents nothing",
 		"cookie_names: [sid], presenters: [{}], introspect: {url: https://a.example}":                         "would match everyone",
-		list + "keys: {file: a}":                                                                      "say how sessions are verified",
-		list + "issuer: https://a.example":                                                            "audiences is wanted",
-		list + "issuer: https://a.example, audiences: [sts.amazonaws.com]":                            "a cloud's own",
-		list + "introspect: {url: http://a.example}":                                                  "https URL",
-		list + "introspect: {url: https://a.example, client_id: c, client_secret: plain-secret}":      "does not stand in a policy",
-		list + `introspect: {url: https://a.example, client_id: c, client_secret: "${secret:other}"}`: `lists no secret "other"`,
-		list + `introspect: {url: "${secret:legacy}"}`:                                                "has a meaning only",
-		list + `introspect: {url: https://a.example}, ca_file: "${secret:legacy}"`:                    "has a meaning only",
-		list + "introspect: {url: https://a.example}, clientless: true":                               `unknown key "clientless"`,
-		list + "introspect: {url: https://a.example}, record: [mail]":                                 `no attribute "mail"`,
-		list + "introspect: {uri: https://a.example}":                                                 `did you mean "url"?`,
+		list + "keys: {file: a}":                                                                           "say how sessions are verified",
+		list + "issuer: https://a.example":                                                                 "audiences is wanted",
+		list + "issuer: https://a.example, audiences: [sts.amazonaws.com]":                                 "a cloud's own",
+		list + "introspect: {url: http://a.example}":                                                       "https URL",
+		list + "introspect: {url: https://a.example, client_id: c, client_secret: plain-secret}":           "does not stand in a policy",
+		list + `introspect: {url: https://a.example, client_id: c, client_secret: "${secret:other}"}`:      `lists no secret "other"`,
+		list + `introspect: {url: "${secret:legacy}"}`:                                                     "has a meaning only",
+		list + `introspect: {url: https://a.example}, ca_file: "${secret:legacy}"`:                         "has a meaning only",
+		list + "introspect: {url: https://a.example}, clientless: true":                                    `unknown key "clientless"`,
+		list + "introspect: {url: https://a.example}, record: [mail]":                                      `no attribute "mail"`,
+		`cookie_names: [sid], presenters: [{subject: "client:dsk"}], introspect: {url: https://a.example}`: `did you mean "desk"?`,
+		list + "introspect: {uri: https://a.example}":                                                      `did you mean "url"?`,
 	} {
 		faults := loadFaults(t, "a.yaml", house, "b.yaml", "trusts:\n  a: {session: {"+text+"}}\n")
 		found := false
@@ -127,6 +140,20 @@ func TestSessionTrustFaults(t *testing.T) {
 			found = found || strings.Contains(f.Message, want) && f.File == "b.yaml" && f.Line == 2
 		}
 		if !found {
+			t.Errorf("%s:\nwant %s, got\n%v", text, want, faults)
+		}
+	}
+}
+
+// What no session could do is a fault, not a rule that waits for ever.
+func TestSessionsWhereNoneCanBe(t *testing.T) {
+	for text, want := range map[string]string{
+		"allow:\n  - {name: x, subjects: [{trust: shop}], targets: [github]}\n":                          "an allow for them names actors",
+		"allow:\n  - {name: x, subjects: [{trust: corp}], actors: [{trust: shop}], targets: [github]}\n": "a session never acts",
+		"clients:\n  web: {trust: {trust: shop, sub: alice}}\n":                                          "a session proves no client",
+	} {
+		faults := loadFaults(t, "a.yaml", house, "b.yaml", shop, "c.yaml", text)
+		if len(faults) != 1 || !strings.Contains(faults[0].Message, want) || faults[0].File != "c.yaml" || faults[0].Line != 2 {
 			t.Errorf("%s:\nwant %s, got\n%v", text, want, faults)
 		}
 	}
