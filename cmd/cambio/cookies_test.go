@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -34,8 +36,10 @@ clients:
     serves: ["https://mcp.example/orders"]
 targets:
   orders-mcp: {mcp: {resource: "https://mcp.example/orders", scopes: [read, write]}}
+  stock-mcp: {mcp: {resource: "https://mcp.example/stock", scopes: [read]}}
 allow:
   - {name: for-staff, subjects: [{trust: shop, groups: staff}], actors: [{trust: cluster}, {subject: "client:*"}], targets: [orders-mcp], scopes: [read], max_ttl: 10m}
+  - {name: on-to-stock, subjects: [{trust: shop, groups: staff}], actors: [{subject: "client:orders-server"}], targets: [stock-mcp]}
 `
 
 // application is a shop where people log in; it keeps what it was sent.
@@ -131,6 +135,11 @@ func TestS37SessionsThroughTheDoors(t *testing.T) {
 		act["sub"] != "k8s:cluster:agents:assistant" || a["exp"].(float64) > float64(ends.Unix()) {
 		t.Errorf("%v", a)
 	}
+	// The token goes on by the server that it was for (S7), who presents no session.
+	code, body = w.exchange("orders-server", token, "stock-mcp", "subject_token_type", string(exchange.TokenTypeAccessToken))
+	if code != http.StatusOK || shop.questions() != asked+1 {
+		t.Errorf("on to the stock: %d %v", code, body["error_description"])
+	}
 	code, body = present("desk", "", "sid="+sid) // a client by itself
 	token2, _ := body["access_token"].(string)
 	if act, _ := w.active("orders-server", token2)["act"].(map[string]any); code != http.StatusOK || act["sub"] != "client:desk" {
@@ -167,6 +176,22 @@ func TestS37SessionsThroughTheDoors(t *testing.T) {
 		"actor_token": {"sid=" + sid}, "actor_token_type": {string(exchange.SessionTokenType("shop"))},
 	})
 	w.refused("as an actor's token", code, body, http.StatusBadRequest, "invalid_request")
+	rest, err := json.Marshal(map[string]any{ // whose texts may hold anything
+		"audience": []string{"orders-mcp"}, "subject_token": "sid=" + sid + "\r\nX-Admin: yes", "subject_token_type": exchange.SessionTokenType("shop"),
+		"actor_token": assistant, "actor_token_type": exchange.TokenTypeJWT,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post(p.ready.URL+"/v1/exchanges", "application/json", bytes.NewReader(rest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(answer), "control character") {
+		t.Errorf("a cookie with a line break, over REST: %d %s %v", resp.StatusCode, answer, err)
+	}
 	if shop.questions() != asked {
 		t.Errorf("the application was asked %d times about what is not to be read", shop.questions()-asked)
 	}
