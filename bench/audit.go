@@ -113,7 +113,7 @@ func kinds(h history) []kind {
 	}
 	all := []kind{{"all", pageGoal, func(exchange.Event, bool) *ledger.Node { return nil }}}
 	for _, f := range []ledger.Field{
-		ledger.FieldSubject, ledger.FieldActor, ledger.FieldTarget, ledger.FieldRule, ledger.FieldClientIP,
+		ledger.FieldSubject, ledger.FieldActor, ledger.FieldTarget, ledger.FieldClientIP,
 		ledger.FieldCredential, ledger.FieldHandle, ledger.FieldOutcome, ledger.FieldExchange,
 	} {
 		all = append(all, kind{string(f), pageGoal, func(e exchange.Event, absent bool) *ledger.Node { return of(f, e, absent) }})
@@ -142,7 +142,7 @@ func kinds(h history) []kind {
 			return both(of(ledger.FieldTarget, e, false), eq(ledger.FieldReason, "ticket 1"))
 		}},
 	)
-	for _, f := range []ledger.Field{ledger.FieldTrust, ledger.FieldProvider} {
+	for _, f := range []ledger.Field{ledger.FieldRule, ledger.FieldTrust, ledger.FieldProvider} {
 		all = append(all, kind{string(f), 0, func(e exchange.Event, absent bool) *ledger.Node { return of(f, e, absent) }})
 	}
 	return append(all, kind{"reason", 0, func(exchange.Event, bool) *ledger.Node { return eq(ledger.FieldReason, "ticket 1") }})

@@ -8,10 +8,10 @@
 -- What a record can be looked up by quickly: hashes of some of its members. They
 -- find rows; the list query compares the member itself too.
 create type cambio.members as (
-	subject text, actor text, target text, rule text, client_ip text, credential text, handle text
+	subject text, actor text, target text, client_ip text, credential text, handle text
 );
 create type cambio.facts as (
-	subject bigint, actor bigint, target bigint, rule bigint, client_ip bigint, credential bigint, handle bigint
+	subject bigint, actor bigint, target bigint, client_ip bigint, credential bigint, handle bigint
 );
 
 -- One function for all of them, because each `record->>'…'` parses the record anew
@@ -27,7 +27,7 @@ begin
 	m := json_populate_record(null::cambio.members, record);
 	return row(
 		hashtextextended(m.subject, 0), hashtextextended(m.actor, 0), hashtextextended(m.target, 0),
-		hashtextextended(m.rule, 0), hashtextextended(m.client_ip, 0),
+		hashtextextended(m.client_ip, 0),
 		hashtextextended(m.credential, 0), hashtextextended(m.handle, 0)
 	)::cambio.facts;
 end
@@ -66,11 +66,11 @@ create table cambio.events (
 
 -- What lists are filtered by, each in the order of lists: a page reads as many
 -- entries as it has rows, however many there are. Every append pays for each, so
--- fields with few values (trust, provider) have none. The hash comes
--- before the tenant, which compares as text: an insert into seven trees feels that.
+-- fields with few values (trust, provider) have none, nor has the rule, which a target
+-- or a subject narrows. The hash comes before the tenant, which compares as text: an
+-- insert into so many trees feels that.
 create index events_subject on cambio.events (((facts).subject), tenant, exchange) where type between 2 and 5;
 create index events_target on cambio.events (((facts).target), tenant, exchange) where type between 2 and 5;
-create index events_rule on cambio.events (((facts).rule), tenant, exchange) where type between 2 and 5 and (facts).rule is not null;
 create index events_client_ip on cambio.events (((facts).client_ip), tenant, exchange) where type between 2 and 5;
 create index events_credential on cambio.events (((facts).credential), tenant, exchange) where type between 2 and 5 and (facts).credential is not null;
 create index events_handle on cambio.events (((facts).handle), tenant, exchange) where type between 2 and 5 and (facts).handle is not null;

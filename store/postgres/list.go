@@ -86,7 +86,7 @@ var members = map[ledger.Field]struct{ name, fact string }{
 	ledger.FieldProvider:   {"provider", ""},
 	ledger.FieldOutcome:    {"outcome", ""},
 	ledger.FieldErrorKind:  {"error_kind", ""},
-	ledger.FieldRule:       {"rule", "rule"},
+	ledger.FieldRule:       {"rule", ""},
 	ledger.FieldRevision:   {"revision", ""},
 	ledger.FieldClientIP:   {"client_ip", "client_ip"},
 	ledger.FieldCredential: {"credential", "credential"},

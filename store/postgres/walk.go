@@ -42,7 +42,7 @@ const inOrder = `select set_config('plan_cache_mode', 'force_custom_plan', true)
 // usually has.
 var indexed = []ledger.Field{
 	ledger.FieldExchange, ledger.FieldCredential, ledger.FieldHandle, ledger.FieldClientIP, ledger.FieldSubject,
-	ledger.FieldActor, ledger.FieldRule, ledger.FieldTarget, ledger.FieldOutcome,
+	ledger.FieldActor, ledger.FieldTarget, ledger.FieldOutcome,
 }
 
 // page writes the statement of a page: walk back, looking at so many rows at most,
