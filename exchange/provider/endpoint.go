@@ -70,7 +70,7 @@ func Ask(client *http.Client, r *http.Request, now func() time.Time, sent ...exc
 		if media == "text/html" {
 			kind = ErrPage
 		}
-		return nil, a.Unusable(fmt.Errorf("%w: it is %q", kind, clean(media, nil)))
+		return nil, a.Unusable(fmt.Errorf("%w: it is %q", kind, Clean(media, nil)))
 	}
 	return a, nil
 }
@@ -109,7 +109,7 @@ func (a *Answer) OAuthError() (code, description string) {
 	if json.Unmarshal(a.body, &said) != nil {
 		return "", ""
 	}
-	return clean(said.Error, a.sent), clean(said.Description, a.sent)
+	return Clean(said.Error, a.sent), Clean(said.Description, a.sent)
 }
 
 // Fault is an error of the kind, with what the provider said for the log.
@@ -117,7 +117,7 @@ func (a *Answer) Fault(kind exchange.Kind, advice string) *exchange.Error {
 	code, description := a.OAuthError()
 	said := strings.Trim(code+": "+description, ": ")
 	if said == "" {
-		said = clean(string(a.body[:min(len(a.body), maxSaid)]), a.sent)
+		said = Clean(string(a.body[:min(len(a.body), maxSaid)]), a.sent)
 	}
 	e := exchange.Fault(kind, advice, fmt.Errorf("the provider answered %d: %s", a.Status, said))
 	if kind == exchange.KindThrottled || kind == exchange.KindUnavailable {
@@ -162,9 +162,9 @@ func post(ctx context.Context, address, media string, body []byte) (*http.Reques
 // maxSaid bounds what is told of an answer, in bytes.
 const maxSaid = 300
 
-// clean makes a text from outside fit for a log: one line, bounded, without what was
+// Clean makes a text from outside fit for a log: one line, bounded, without what was
 // sent.
-func clean(text string, sent []exchange.Secret) string {
+func Clean(text string, sent []exchange.Secret) string {
 	for _, s := range sent {
 		if !s.IsZero() {
 			text = strings.ReplaceAll(text, s.Reveal(), s.String())

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -16,7 +15,7 @@ import (
 // is for the log, without what we sent.
 func (a *answer) refusal(now time.Time, hidden []exchange.Secret) error {
 	said := a.said()
-	cause := fmt.Errorf("the identity domain answered %d %s", a.status, clean(said.Error+": "+said.Description, hidden))
+	cause := fmt.Errorf("the identity domain answered %d %s", a.status, provider.Clean(said.Error+": "+said.Description, hidden))
 	fault := func(kind exchange.Kind, advice string) error {
 		e := exchange.Fault(kind, advice, cause)
 		if kind == exchange.KindThrottled || kind == exchange.KindUnavailable {
@@ -61,23 +60,4 @@ func (a *answer) said() said {
 	var s said
 	_ = json.Unmarshal(a.body, &s) // what is no JSON says nothing
 	return s
-}
-
-// clean makes a text from outside fit for a log.
-func clean(text string, hidden []exchange.Secret) string {
-	for _, s := range hidden {
-		if !s.IsZero() {
-			text = strings.ReplaceAll(text, s.Reveal(), s.String())
-		}
-	}
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) > 300 {
-		text = strings.ToValidUTF8(text[:300], "") + "…"
-	}
-	return text
 }
