@@ -117,7 +117,7 @@ func (a *Answer) Fault(kind exchange.Kind, advice string) *exchange.Error {
 	code, description := a.OAuthError()
 	said := strings.Trim(code+": "+description, ": ")
 	if said == "" {
-		said = Clean(string(a.body[:min(len(a.body), maxSaid)]), a.sent)
+		said = Clean(string(a.body), a.sent)
 	}
 	e := exchange.Fault(kind, advice, fmt.Errorf("the provider answered %d: %s", a.Status, said))
 	if kind == exchange.KindThrottled || kind == exchange.KindUnavailable {
