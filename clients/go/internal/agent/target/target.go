@@ -1,0 +1,73 @@
+// Package target is what an agent may ask the server for, by name.
+package target
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
+)
+
+// Settings of one target; what is left out follows from its name.
+type Settings struct {
+	Audience string        `yaml:"audience"` // name of the target at the server; default: the name here, unless there is a resource
+	Resource string        `yaml:"resource"` // URI of the target, in place of a name
+	Scopes   []string      `yaml:"scopes"`   // default: what the policy gives
+	Lifetime time.Duration `yaml:"lifetime"` // whole seconds; default: what the server gives
+	Reason   string        `yaml:"reason"`   // for the ledger, at most 512 bytes
+	// PassthroughFile holds a second token of the workload, which the target hands on.
+	PassthroughFile string `yaml:"passthrough_file"`
+}
+
+// Targets are the targets of one configuration. They are safe for concurrent use.
+type Targets struct {
+	client   *cambio.Client
+	requests map[string]cambio.Request
+	sources  map[string]*cambio.Source
+}
+
+// New makes the targets of a client. Nothing is asked yet.
+func New(client *cambio.Client, settings map[string]Settings) *Targets {
+	t := &Targets{client: client, requests: map[string]cambio.Request{}, sources: map[string]*cambio.Source{}}
+	for name, s := range settings {
+		request := cambio.Request{
+			Audience: s.Audience, Resource: s.Resource, Scopes: s.Scopes, Lifetime: s.Lifetime, Reason: s.Reason,
+		}
+		if request.Audience == "" && request.Resource == "" {
+			request.Audience = name
+		}
+		if s.PassthroughFile != "" {
+			request.Passthrough = cambio.File(s.PassthroughFile)
+		}
+		t.requests[name] = request
+		t.sources[name] = client.Source(request)
+	}
+	return t
+}
+
+// Client is the client that the targets are asked through.
+func (t *Targets) Client() *cambio.Client { return t.client }
+
+// Names are in alphabetical order.
+func (t *Targets) Names() []string { return slices.Sorted(maps.Keys(t.requests)) }
+
+// Request is what is asked for a target, to which a room adds what it needs, such as
+// a public key or the user of the moment.
+func (t *Targets) Request(name string) (cambio.Request, error) {
+	request, ok := t.requests[name]
+	if !ok {
+		return cambio.Request{}, fmt.Errorf("no target is called %q", name)
+	}
+	return request, nil
+}
+
+// Source is the one source of a target in this agent.
+func (t *Targets) Source(name string) (*cambio.Source, error) {
+	source, ok := t.sources[name]
+	if !ok {
+		return nil, fmt.Errorf("no target is called %q", name)
+	}
+	return source, nil
+}

@@ -1,0 +1,204 @@
+package cambio
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	// backOff is how long a source does not ask after a failure; it doubles with each
+	// further one, up to maxBackOff.
+	backOff    = 5 * time.Second
+	maxBackOff = time.Minute
+	// stormWindow is how long a credential that replaced a rejected one is not
+	// replaced again: who refuses that too does not refuse for its age.
+	stormWindow = 10 * time.Second
+)
+
+// Source keeps the credential of one request: it asks when there is none, renews ahead,
+// and serves what is still good while the server cannot be asked. However many callers
+// there are, one exchange is under way at a time. It is safe for concurrent use.
+type Source struct {
+	client  *Client
+	request Request
+
+	current atomic.Pointer[held]
+
+	mu       sync.Mutex
+	flight   *flight
+	failures int
+	failed   error
+	until    time.Time // nothing is asked before
+}
+
+// held is a credential, and whether it replaced one that was rejected.
+type held struct {
+	*Credential
+	life   time.Duration
+	forced time.Time // zero: it did not
+}
+
+// lasts reports whether there is a credential, with enough life left.
+func (h *held) lasts(now time.Time, left time.Duration) bool {
+	return h != nil && h.Expires.Sub(now) > min(left, h.life/2)
+}
+
+// flight is one exchange; done is closed when it has ended.
+type flight struct {
+	done       chan struct{}
+	credential *Credential
+	err        error
+}
+
+func newSource(c *Client, request Request) *Source { return &Source{client: c, request: request} }
+
+// Request is what the source asks for.
+func (s *Source) Request() Request { return s.request }
+
+// Credential is a credential that is good at this moment: the held one, or what an
+// exchange gives. The exchange goes on when ctx ends: others may wait for it.
+func (s *Source) Credential(ctx context.Context) (*Credential, error) {
+	return s.AtLeast(ctx, 0)
+}
+
+// AtLeast is Credential, for who needs it to live a while yet: where the held one ends
+// sooner, it is renewed first. Of credentials that live less than twice as long, half
+// their life is enough.
+func (s *Source) AtLeast(ctx context.Context, left time.Duration) (*Credential, error) {
+	now := s.client.now()
+	if h := s.current.Load(); h.lasts(now, left) {
+		if !now.Before(h.Refresh) {
+			_, _ = s.start(now, left) // ahead, and nobody waits
+		}
+		return h.Credential, nil
+	}
+	f, err := s.start(now, left)
+	if err != nil {
+		return nil, err
+	}
+	return f.wait(ctx)
+}
+
+// Renew gets another credential than the one that somebody rejected. Who comes with one
+// that was replaced already gets the replacement, so that a hundred refusals cause one
+// exchange; and a replacement that is rejected at once is not replaced again within
+// ten seconds. Then the rejected one is returned: it is not for its age.
+func (s *Source) Renew(ctx context.Context, rejected Secret) (*Credential, error) {
+	now := s.client.now()
+	h := s.current.Load()
+	if h != nil && now.Before(h.Expires) {
+		if !h.Value.Equal(rejected) {
+			return h.Credential, nil
+		}
+		if !h.forced.IsZero() && now.Sub(h.forced) < stormWindow {
+			return h.Credential, nil
+		}
+	}
+	f, err := s.startFor(now, h)
+	if err != nil {
+		return nil, err
+	}
+	return f.wait(ctx)
+}
+
+// Token is the credential as x/oauth2 has it. Its expiry is that of the credential.
+func (s *Source) Token() (*oauth2.Token, error) {
+	credential, err := s.Credential(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2.Token{
+		AccessToken: credential.Value.Reveal(), TokenType: credential.Type, Expiry: credential.Expires,
+		ExpiresIn: int64(credential.Expires.Sub(s.client.now()) / time.Second),
+	}, nil
+}
+
+// Held is the credential that is held, and the last failure, for who shows the state of
+// things; nothing is asked. Either may be nil.
+func (s *Source) Held() (*Credential, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.current.Load(); h != nil {
+		return h.Credential, s.failed
+	}
+	return nil, s.failed
+}
+
+func (s *Source) start(now time.Time, left time.Duration) (*flight, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.current.Load(); h.lasts(now, left) && now.Before(h.Refresh) {
+		// Somebody was faster; what is held is as good as it gets.
+		return &flight{done: closed, credential: h.Credential}, nil
+	}
+	return s.startLocked(now, time.Time{})
+}
+
+// startFor starts the renewal of a rejected credential, unless it was replaced.
+func (s *Source) startFor(now time.Time, rejected *held) (*flight, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.current.Load(); h != rejected && h != nil {
+		return &flight{done: closed, credential: h.Credential}, nil
+	}
+	return s.startLocked(now, now)
+}
+
+func (s *Source) startLocked(now, forced time.Time) (*flight, error) {
+	if s.flight != nil {
+		return s.flight, nil
+	}
+	if s.failed != nil && now.Before(s.until) {
+		return nil, s.failed
+	}
+	f := &flight{done: make(chan struct{})}
+	s.flight = f
+	go s.fly(f, forced)
+	return f, nil
+}
+
+// fly asks the server. It is not bound to a caller, who may leave.
+func (s *Source) fly(f *flight, forced time.Time) {
+	began := s.client.now()
+	credential, err := s.client.Exchange(context.Background(), s.request)
+	now := s.client.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flight = nil
+	switch {
+	case err == nil:
+		s.current.Store(&held{Credential: credential, life: credential.Expires.Sub(began), forced: forced})
+		s.failures, s.failed = 0, nil
+	default:
+		s.failed = err
+		wait := min(backOff<<min(s.failures, 8), maxBackOff)
+		var refused *Error
+		if errors.As(err, &refused) {
+			wait = max(wait, refused.RetryAfter)
+		}
+		s.failures++
+		s.until = now.Add(wait/2 + time.Duration(s.client.random()*float64(wait)/2))
+	}
+	f.credential, f.err = credential, err
+	close(f.done)
+}
+
+func (f *flight) wait(ctx context.Context) (*Credential, error) {
+	select {
+	case <-f.done:
+		return f.credential, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
