@@ -57,6 +57,9 @@ type flight struct {
 
 func newSource(c *Client, request Request) *Source { return &Source{client: c, request: request} }
 
+// Now is the time by the client's clock, which Expires and Refresh are measured by.
+func (s *Source) Now() time.Time { return s.client.now() }
+
 // Request is what the source asks for.
 func (s *Source) Request() Request { return s.request }
 
