@@ -132,6 +132,10 @@ func (c *Client) Source(request Request) *Source {
 	return source
 }
 
+// NewSource keeps the credential of a request for one caller alone, for as long as the
+// caller keeps it: for requests that come and go, such as those of one public key each.
+func (c *Client) NewSource(request Request) *Source { return newSource(c, request) }
+
 // Exchange asks the server, each time it is called. What can be had once more is asked
 // for once more: a server that is busy or cannot be reached, and a token file that was
 // replaced meanwhile. The error is an *Error, or that of ctx.

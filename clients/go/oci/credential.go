@@ -9,9 +9,9 @@ import (
 	cambio "github.com/cambio-sts/cambio/clients/go"
 )
 
-// read reads the JSON that stands for a token bound to a key
-// (exchange/provider/oci/README.md). Errors hold nothing of it.
-func read(c *cambio.Credential) (Credential, error) {
+// Read reads the JSON that stands for a token bound to a key, which the reader has
+// (exchange/provider/oci/README.md): Key is left out. Errors hold nothing of it.
+func Read(c *cambio.Credential) (Credential, error) {
 	switch c.IssuedTokenType {
 	case cambio.TokenTypeOCIRPST, cambio.TokenTypeOCIUPST:
 	case cambio.TokenTypeOCISigningSession:

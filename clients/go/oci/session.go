@@ -95,7 +95,7 @@ func (s *Session) of(c *cambio.Credential) (Credential, error) {
 	if p := s.parsed.Load(); p != nil && p.of == c {
 		return p.credential, nil
 	}
-	credential, err := read(c)
+	credential, err := Read(c)
 	if err != nil {
 		return Credential{}, err
 	}
