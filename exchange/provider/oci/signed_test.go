@@ -116,7 +116,7 @@ func TestTheVerifierIsStrict(t *testing.T) {
 	}
 	status, text := d.call(t, good, http.MethodPost, "/20231130/actions/embedText",
 		`{"compartmentId":"c","servingMode":{"modelId":"cohere.embed-v4.0"},"inputs":["a","bc"]}`)
-	if status != http.StatusOK || !bytes.Contains(text, []byte(`"embeddings":[[1,0,1],[2,0,1]]`)) {
+	if status != http.StatusOK || !bytes.Contains(text, []byte(`"embeddings":[[1,0,1],[2,0,1]],"id"`)) || !bytes.Contains(text, []byte(`"inputTextTokenCounts":[1,1]`)) {
 		t.Errorf("embedText: %d", status)
 	}
 	if status, _ := d.call(t, good, http.MethodGet, "/n/ns/b/bucket/o/a%20name?versionId=1", ""); status != http.StatusOK {

@@ -58,6 +58,7 @@ func (b *Sandbox) chat(w http.ResponseWriter, _ *http.Request, body []byte, c Cl
 		serving
 		Chat struct {
 			Format string `json:"apiFormat"`
+			Stream bool   `json:"isStream"`
 		} `json:"chatRequest"`
 	}
 	if json.Unmarshal(body, &asked) != nil {
@@ -68,6 +69,10 @@ func (b *Sandbox) chat(w http.ResponseWriter, _ *http.Request, body []byte, c Cl
 		return
 	}
 	text := "You are " + who(c) + "."
+	if asked.Chat.Stream {
+		stream(w, asked.Chat.Format, text)
+		return
+	}
 	now := b.setup.World.Now().UTC().Format(time.RFC3339Nano)
 	chat := map[string]any{"apiFormat": asked.Chat.Format, "text": text, "finishReason": "COMPLETE"}
 	if asked.Chat.Format != "COHERE" {
@@ -96,11 +101,11 @@ func (b *Sandbox) embed(w http.ResponseWriter, _ *http.Request, body []byte, c C
 	if !asked.complete(w) {
 		return
 	}
-	vectors := make([][]float64, len(asked.Inputs))
+	vectors, counts := make([][]float64, len(asked.Inputs)), make([]int, len(asked.Inputs))
 	for i, text := range asked.Inputs {
-		vectors[i] = []float64{float64(len(text)), 0, 1}
+		vectors[i], counts[i] = []float64{float64(len(text)), 0, 1}, len(strings.Fields(text))
 	}
-	answer(w, http.StatusOK, map[string]any{"id": who(c), "modelId": asked.Mode.Model, "modelVersion": "1.0", "embeddings": vectors})
+	answer(w, http.StatusOK, map[string]any{"id": who(c), "modelId": asked.Mode.Model, "modelVersion": "1.0", "embeddings": vectors, "inputTextTokenCounts": counts})
 }
 
 // storage is Object Storage: GET /n/ gives the namespace, which here says who asks;
