@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"strings"
 	"text/template"
 
 	"github.com/cambio-sts/cambio/exchange/provider/aws/awssandbox"
@@ -82,6 +83,7 @@ func (c *Clouds) Policy() ([]byte, error) {
 			values[name][s.Name] = s.Value
 		}
 	}
+	values[OCI]["host"] = strings.TrimPrefix(c.Endpoint(OCI), "https://") // what sessions sign for
 	t, err := template.New("clouds.yaml").Option("missingkey=error").Delims("<", ">").Parse(samplePolicy)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sample policy of the stand-ins: %w", err)

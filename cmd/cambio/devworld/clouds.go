@@ -78,8 +78,8 @@ func (w *World) KeepPorts(ports map[string]int) error {
 	return writeFile(w.path("world", "ports.json"), append(text, '\n'), 0o644)
 }
 
-// address is a stand-in's in a policy.
-var address = regexp.MustCompile(`https://127\.0\.0\.1:[0-9]+`)
+// address is a stand-in's in a policy: of a URL, or a host by itself.
+var address = regexp.MustCompile(`\b127\.0\.0\.1:[0-9]+`)
 
 // MovePolicy puts the ports into the policy file of the stand-ins in place of those
 // that were kept, and says whether that changed it. A file that is not there stays
@@ -89,7 +89,7 @@ func (w *World) MovePolicy(ports map[string]int) (moved bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	at := func(port int) string { return fmt.Sprintf("https://127.0.0.1:%d", port) }
+	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	became := map[string]string{}
 	for name, port := range kept {
 		if now, ok := ports[name]; ok && now != port {

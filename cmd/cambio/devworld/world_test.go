@@ -343,7 +343,7 @@ func TestPortsAreKept(t *testing.T) {
 		t.Fatalf("%v, %v", ports, err)
 	}
 	if err := w.WritePolicy(map[string][]byte{devworld.CloudsFile: []byte(
-		"a: https://127.0.0.1:808\nb: https://127.0.0.1:8081\nc: https://127.0.0.1:8082/x\nd: https://10.0.0.1:8081\n")}); err != nil {
+		"a: https://127.0.0.1:808\nb: https://127.0.0.1:8081\nc: https://127.0.0.1:8082/x\nd: https://10.0.0.1:8081\ne: [127.0.0.1:8081]\n")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.KeepPorts(map[string]int{"aws": 8081, "gcp": 8082}); err != nil {
@@ -356,7 +356,7 @@ func TestPortsAreKept(t *testing.T) {
 		t.Fatalf("%v, %v", moved, err)
 	}
 	text, err := os.ReadFile(filepath.Join(w.PolicyDir(), devworld.CloudsFile))
-	if want := "a: https://127.0.0.1:808\nb: https://127.0.0.1:8082\nc: https://127.0.0.1:9999/x\nd: https://10.0.0.1:8081\n"; err != nil || string(text) != want {
+	if want := "a: https://127.0.0.1:808\nb: https://127.0.0.1:8082\nc: https://127.0.0.1:9999/x\nd: https://10.0.0.1:8081\ne: [127.0.0.1:8082]\n"; err != nil || string(text) != want {
 		t.Errorf("%q, %v", text, err)
 	}
 	if err := os.Remove(filepath.Join(w.PolicyDir(), devworld.CloudsFile)); err != nil {
