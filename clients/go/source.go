@@ -28,6 +28,8 @@ type Source struct {
 	request Request
 
 	current atomic.Pointer[held]
+	// exchanges that were begun by the source and have ended
+	succeeded, refused atomic.Uint64
 
 	mu       sync.Mutex
 	flight   *flight
@@ -132,6 +134,11 @@ func (s *Source) Held() (*Credential, error) {
 	return nil, s.failed
 }
 
+// Exchanges counts those of the source: what gave a credential, and what did not.
+func (s *Source) Exchanges() (succeeded, failed uint64) {
+	return s.succeeded.Load(), s.refused.Load()
+}
+
 func (s *Source) start(now time.Time, left time.Duration) (*flight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,9 +182,11 @@ func (s *Source) fly(f *flight, forced time.Time) {
 	s.flight = nil
 	switch {
 	case err == nil:
+		s.succeeded.Add(1)
 		s.current.Store(&held{Credential: credential, life: credential.Expires.Sub(began), forced: forced})
 		s.failures, s.failed = 0, nil
 	default:
+		s.refused.Add(1)
 		s.failed = err
 		wait := min(backOff<<min(s.failures, 8), maxBackOff)
 		var refused *Error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
@@ -26,11 +27,17 @@ type Targets struct {
 	client   *cambio.Client
 	requests map[string]cambio.Request
 	sources  map[string]*cambio.Source
+
+	mu      sync.Mutex
+	watched map[string][]*cambio.Source // in place of the one in sources
 }
 
 // New makes the targets of a client. Nothing is asked yet.
 func New(client *cambio.Client, settings map[string]Settings) *Targets {
-	t := &Targets{client: client, requests: map[string]cambio.Request{}, sources: map[string]*cambio.Source{}}
+	t := &Targets{
+		client: client, requests: map[string]cambio.Request{}, sources: map[string]*cambio.Source{},
+		watched: map[string][]*cambio.Source{},
+	}
 	for name, s := range settings {
 		request := cambio.Request{
 			Audience: s.Audience, Resource: s.Resource, Scopes: s.Scopes, Lifetime: s.Lifetime, Reason: s.Reason,
@@ -70,4 +77,39 @@ func (t *Targets) Source(name string) (*cambio.Source, error) {
 		return nil, fmt.Errorf("no target is called %q", name)
 	}
 	return source, nil
+}
+
+// Track says that a target is asked by this source, not by the plain one: with a key of
+// its own, say. The agent then keeps and shows this one. Several rooms may each track
+// theirs.
+func (t *Targets) Track(name string, source *cambio.Source) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.requests[name]; ok && !slices.Contains(t.watched[name], source) {
+		t.watched[name] = append(t.watched[name], source)
+	}
+}
+
+// PerUser says that a target is asked for the user of the moment, so that there is
+// nothing for the agent to keep, unless a room tracks a source as well.
+func (t *Targets) PerUser(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.requests[name]; ok && t.watched[name] == nil {
+		t.watched[name] = []*cambio.Source{}
+	}
+}
+
+// Watched are the sources of a target that the agent keeps: the plain one, unless a room
+// said otherwise.
+func (t *Targets) Watched(name string) []*cambio.Source {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sources, ok := t.watched[name]; ok {
+		return slices.Clone(sources)
+	}
+	if source, ok := t.sources[name]; ok {
+		return []*cambio.Source{source}
+	}
+	return nil
 }
