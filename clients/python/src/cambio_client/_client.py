@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
 from urllib.parse import urlencode
 
 from ._address import safe_url
@@ -33,6 +32,7 @@ from ._identity_oidc import basic, secret_of
 from ._request import Request, request
 from ._rest import Rest
 from ._secret import Secret
+from ._single import Single
 from ._source import TokenSource
 from ._token import Token
 
@@ -51,7 +51,7 @@ class _Proof:
     passthrough: IdentityToken | None
 
 
-class Client:
+class Client(Single):
     """Exchanges tokens at one Cambio server. It is safe for threads, event loops and forks, and is its own copy.
 
     url: the server's issuer URL, https save on loopback; None: CAMBIO_URL. identity: what the workload is known by;
@@ -114,15 +114,6 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self._origin!r}, identity={self._identity!r})"
-
-    def __copy__(self) -> Client:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Client:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Client is not pickled: make one in each process")
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()

@@ -45,6 +45,15 @@ class Identity(Protocol):
         ...
 
 
+@runtime_checkable
+class Forgetful(Protocol):
+    """An identity that keeps its token, and can be told that somebody rejected it."""
+
+    def forget(self, rejected: Secret) -> None:
+        """The rejected token is not given again; another one that is held stays."""
+        ...
+
+
 IdentityLike = Identity | Callable[[], str | Secret | IdentityToken] | str | Secret
 """What is taken for an identity: one, a function that gives a token, or a JWT as it is."""
 
@@ -123,7 +132,7 @@ class CallableIdentity:
         self._function, self._type = function, token_type
 
     def identity_token(self) -> IdentityToken:
-        given: object = self._function()
+        given = cast("object", self._function())
         if isinstance(given, IdentityToken):
             return given
         if isinstance(given, Secret):

@@ -17,6 +17,7 @@ from ._fork import survives_fork
 from ._http import MAX_ANSWER, HttpTransport, Response, Transport
 from ._identity import TOKEN_TYPE_ACCESS_TOKEN, IdentityToken, check_token
 from ._secret import Secret
+from ._single import Single
 
 _MARGIN = 60.0
 """Seconds before its end from which a token is not handed out any more."""
@@ -40,7 +41,7 @@ def secret_of(given: Callable[[], str | Secret] | str | Secret) -> Callable[[], 
     return lambda: fixed
 
 
-class OidcClientCredentials:
+class OidcClientCredentials(Single):
     """Gets an access token of the workload's own from its OpenID provider (RFC 6749 section 4.4), and keeps it until
     a minute before it ends. Many callers at once cause one request.
 
@@ -107,6 +108,12 @@ class OidcClientCredentials:
 
     def forget(self, rejected: Secret) -> None:
         """Drops the token if that is the one that is kept, so that the provider is asked for another."""
+        held = self._held
+        if held is not None and held[0].value == rejected:
+            self._held = None
+
+    def forget(self, rejected: Secret) -> None:
+        """The rejected token is not given again; another one that is held stays."""
         held = self._held
         if held is not None and held[0].value == rejected:
             self._held = None

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NoReturn
 
 from ._clock import Clock
 from ._crew import arrival, crew
 from ._errors import CODE_FAILED, CambioError, plain
 from ._fork import survives_fork
 from ._secret import Secret, same
+from ._single import Single
 from ._token import Token
 
 BACK_OFF = 5.0
@@ -41,7 +41,7 @@ class _Held:
 _Outcome = Token | CambioError
 
 
-class TokenSource:
+class TokenSource(Single):
     """Keeps the credential of one request: it asks when there is none, renews ahead, and serves what is still good
     while the server cannot be asked. However many callers there are, on threads and event loops, one exchange is under
     way at a time. It is safe for forks, and is its own copy. Client.token_source makes it."""
@@ -58,15 +58,6 @@ class TokenSource:
 
     def __repr__(self) -> str:
         return f"TokenSource({self._name!r}, held={self.held()!r})"
-
-    def __copy__(self) -> TokenSource:
-        return self
-
-    def __deepcopy__(self, memo: object) -> TokenSource:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a TokenSource is not pickled: make a Client in each process")
 
     def after_fork(self) -> None:
         """The exchange that was under way is the parent's; what is held is good here, too."""
