@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,5 +122,41 @@ func TestTheVerifierIsStrict(t *testing.T) {
 	}
 	if status, _ := d.call(t, good, http.MethodGet, "/n/ns/b/bucket/o/a%20name?versionId=1", ""); status != http.StatusOK {
 		t.Errorf("GET of an object with a query: %d", status)
+	}
+}
+
+// TestUploadsAreSignedWithoutTheirBody: as Oracle's SDKs do it, and nothing else may be.
+func TestUploadsAreSignedWithoutTheirBody(t *testing.T) {
+	d := newDesk(t)
+	c, err := d.vend(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := common.RequestSignerExcludeBody(caller{read(t, c).KeyID, makeKey(2048)})
+	for path, want := range map[string]struct {
+		method string
+		status int
+	}{
+		"/n/ns/b/bucket/o/a":       {http.MethodPut, http.StatusOK},
+		"/20231130/actions/chat":   {http.MethodPost, http.StatusUnauthorized},
+		"/n/ns/b/bucket/actions/o": {http.MethodPut, http.StatusUnauthorized},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), want.method, d.server.URL+path, strings.NewReader(chat))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+		r.Header.Set("Content-Type", "application/json")
+		if err := sign.Sign(r); err != nil {
+			t.Fatal(err)
+		}
+		response, err := d.server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want.status {
+			t.Errorf("%s: %d, want %d", path, response.StatusCode, want.status)
+		}
 	}
 }

@@ -108,16 +108,16 @@ func (b *Sandbox) embed(w http.ResponseWriter, _ *http.Request, body []byte, c C
 	answer(w, http.StatusOK, map[string]any{"id": who(c), "modelId": asked.Mode.Model, "modelVersion": "1.0", "embeddings": vectors, "inputTextTokenCounts": counts})
 }
 
-// storage is Object Storage: GET /n/ gives the namespace, which here says who asks;
+// storage is Object Storage: GET /n or /n/ gives the namespace, which here says who asks;
 // GET below gives an object that does; PUT takes one.
 func (b *Sandbox) storage(w http.ResponseWriter, r *http.Request, body []byte, c Claims) {
 	switch {
-	case r.Method == http.MethodGet && r.URL.Path == "/n/":
+	case r.Method == http.MethodGet && strings.TrimSuffix(r.URL.Path, "/") == "/n":
 		answer(w, http.StatusOK, who(c))
 	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.Contains(r.URL.Path, "/o/"):
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, who(c)+" "+r.URL.RequestURI())
-	case r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/o/"):
+	case upload(r):
 		answer(w, http.StatusOK, map[string]any{"caller": who(c), "bytes": len(body)})
 	default:
 		answer(w, http.StatusNotFound, failure("NotAuthorizedOrNotFound", "Authorization failed or requested resource not found."))
