@@ -36,10 +36,54 @@ from ._version import __version__
 
 # An adapter is two lines: one here for the type checkers …
 if TYPE_CHECKING:
-    pass
+    from ._anthropic import anthropic_client as anthropic_client
+    from ._anthropic import async_anthropic_client as async_anthropic_client
+    from ._aws import boto3_session as boto3_session
+    from ._azure import AzureAioCredential as AzureAioCredential
+    from ._azure import AzureCredential as AzureCredential
+    from ._azure import azure_aio_credential as azure_aio_credential
+    from ._azure import azure_credential as azure_credential
+    from ._google import google_aio_credentials as google_aio_credentials
+    from ._google import google_credentials as google_credentials
+    from ._http_auth import http_auth as http_auth
+    from ._mcp import mcp_http_client as mcp_http_client
+    from ._oci import OciSigner as OciSigner
+    from ._oci_http import oci_http_auth as oci_http_auth
+    from ._oci_http import oci_sdk_signer as oci_sdk_signer
+    from ._openai import async_azure_openai_client as async_azure_openai_client
+    from ._openai import async_openai_client as async_openai_client
+    from ._openai import azure_openai_client as azure_openai_client
+    from ._openai import openai_client as openai_client
+    from ._vault import VaultSecret as VaultSecret
+    from ._vault import hvac_client as hvac_client
+    from ._vault import vault_secret as vault_secret
+    from ._vault import vault_unwrap as vault_unwrap
 
 # … and one here, the name and the module that has it: it is imported when somebody asks for the name.
-_ADAPTERS: dict[str, str] = {}
+_ADAPTERS: dict[str, str] = {
+    "anthropic_client": "_anthropic",
+    "async_anthropic_client": "_anthropic",
+    "boto3_session": "_aws",
+    "AzureAioCredential": "_azure",
+    "AzureCredential": "_azure",
+    "azure_aio_credential": "_azure",
+    "azure_credential": "_azure",
+    "google_aio_credentials": "_google",
+    "google_credentials": "_google",
+    "http_auth": "_http_auth",
+    "mcp_http_client": "_mcp",
+    "OciSigner": "_oci",
+    "oci_http_auth": "_oci_http",
+    "oci_sdk_signer": "_oci_http",
+    "async_azure_openai_client": "_openai",
+    "async_openai_client": "_openai",
+    "azure_openai_client": "_openai",
+    "openai_client": "_openai",
+    "VaultSecret": "_vault",
+    "hvac_client": "_vault",
+    "vault_secret": "_vault",
+    "vault_unwrap": "_vault",
+}
 
 __all__ = [
     "DEFAULT_TOKEN_FILE",

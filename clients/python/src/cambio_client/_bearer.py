@@ -1,0 +1,89 @@
+"""The token of a request's header: Cambio's, or the workload's own."""
+
+from __future__ import annotations
+
+from ._clock import Clock, SystemClock
+from ._errors import CODE_IDENTITY, IdentityError, misconfigured
+from ._identity import Forgetful, Identity, IdentityLike, as_identity, ask
+from ._secret import Secret
+from ._single import Single
+from ._source import TokenSource
+from ._token import Token
+
+SEND_LEFT = 60.0
+"""Seconds that a token lives at least when it is sent: a request takes time, and clocks differ."""
+
+
+class Bearer(Single):
+    """Gives the token to send. It is safe for threads, event loops and forks."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def token(self, rejected: Secret | None = None) -> Secret:
+        """The token; another one than rejected, where there is another. Raises CambioError."""
+        return _sendable(self._source.token(rejected=rejected, min_left=SEND_LEFT))
+
+    async def atoken(self, rejected: Secret | None = None) -> Secret:
+        """token, for who must not wait in the event loop."""
+        return _sendable(await self._source.atoken(rejected=rejected, min_left=SEND_LEFT))
+
+
+class _OwnToken(Bearer):
+    """The workload's own token, kept until it has SEND_LEFT to live, and asked for anew then."""
+
+    def __init__(self, identity: Identity, clock: Clock) -> None:
+        self._identity, self._clock = identity, clock
+        super().__init__(TokenSource(self._ask, repr(identity), clock))
+
+    def token(self, rejected: Secret | None = None) -> Secret:
+        self._forget(rejected)
+        return super().token(rejected)
+
+    async def atoken(self, rejected: Secret | None = None) -> Secret:
+        self._forget(rejected)
+        return await super().atoken(rejected)
+
+    def _forget(self, rejected: Secret | None) -> None:
+        if rejected is not None and isinstance(self._identity, Forgetful):
+            self._identity.forget(rejected)
+
+    def _ask(self) -> Token:
+        began, wall = self._clock.monotonic(), self._clock.time()
+        own = ask(self._identity)
+        left = 0.0  # of a token that does not say, nobody knows how long it may be kept
+        if own.expires_at is not None:
+            left = own.expires_at - wall - SEND_LEFT
+            if left <= 0:
+                fault = (
+                    f"the workload's own token ends in {max(0, int(left + SEND_LEFT))} s, and one is sent with "
+                    f"{SEND_LEFT:.0f} s to live: see that it is renewed, and that this machine's clock is right"
+                )
+                raise IdentityError(CODE_IDENTITY, fault, retryable=True)
+        # To the source it ends when it is not to be sent any more, so that it is asked for anew then.
+        return Token(
+            value=own.value,
+            token_type="Bearer",
+            issued_token_type=own.token_type,
+            scopes=(),
+            expires_at=wall + left,
+            refresh_at=wall + left,
+            exchange_id="",
+            lease_id="",
+            ends=began + left,
+            renews=began + left,
+            clock=self._clock,
+        )
+
+
+def bearer(source: TokenSource | IdentityLike, clock: Clock | None = None) -> Bearer:
+    """What gives the token of a source, or of an identity. clock: the time, for tests."""
+    if isinstance(source, TokenSource):
+        return Bearer(source)
+    return _OwnToken(as_identity(source), clock or SystemClock())
+
+
+def _sendable(token: Token) -> Secret:
+    if token.token_type == "N_A":
+        raise misconfigured(f"a credential of type {token.issued_token_type} is no bearer token")
+    return token.value
