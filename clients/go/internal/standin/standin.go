@@ -23,6 +23,7 @@ type Answer struct {
 	Value           string
 	Type            string // token_type; empty: "Bearer"
 	IssuedTokenType string // empty: an access token
+	Scope           string // granted; empty: the answer does not say
 	Life            time.Duration
 	// Status other than 0 refuses, with Code and Description.
 	Status            int
@@ -141,10 +142,14 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) {
 	if answer.IssuedTokenType == "" {
 		answer.IssuedTokenType = cambio.TokenTypeAccessToken
 	}
-	write(w, http.StatusOK, map[string]any{
+	members := map[string]any{
 		"access_token": answer.Value, "token_type": answer.Type, "issued_token_type": answer.IssuedTokenType,
 		"expires_in": int64(answer.Life / time.Second), "exchange_id": fmt.Sprintf("exchange-%d", n),
-	})
+	}
+	if answer.Scope != "" {
+		members["scope"] = answer.Scope
+	}
+	write(w, http.StatusOK, members)
 }
 
 func refuse(w http.ResponseWriter, status int, code, description string) {
