@@ -40,8 +40,8 @@ type signingKey struct {
 	id        string
 	algorithm string
 	public    jose.JSONWebKey
-	signer    jose.Signer
-	grants    jose.Signer // of identity assertion grants; nil: the key signs none
+	signer    *compactSigner
+	grants    *compactSigner // of identity assertion grants; nil: the key signs none
 	publishAt time.Time
 	signAt    time.Time
 	alone     bool
@@ -134,7 +134,7 @@ func openKey(sealer *exchange.Sealer, row SealedKey) (*signingKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	var grants jose.Signer
+	var grants *compactSigner
 	if row.Purpose == purposeAccess {
 		if grants, err = signerOf(&jwk, grantType); err != nil {
 			return nil, err
@@ -149,13 +149,17 @@ func openKey(sealer *exchange.Sealer, row SealedKey) (*signingKey, error) {
 }
 
 // signerOf signs with a key under one `typ`.
-func signerOf(jwk *jose.JSONWebKey, typ jose.ContentType) (jose.Signer, error) {
+func signerOf(jwk *jose.JSONWebKey, typ jose.ContentType) (*compactSigner, error) {
+	private, ok := jwk.Key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("its key cannot sign")
+	}
 	signer, err := jose.NewSigner(
 		jose.SigningKey{Algorithm: jose.SignatureAlgorithm(jwk.Algorithm), Key: *jwk}, (&jose.SignerOptions{}).WithType(typ))
 	if err != nil {
 		return nil, fmt.Errorf("its algorithm does not fit its key: %w", err)
 	}
-	return signer, nil
+	return newCompactSigner(signer, private, jwk.Algorithm)
 }
 
 // sign signs what the key is for.
@@ -169,14 +173,10 @@ func (k *signingKey) signGrant(payload []byte) (exchange.Secret, error) {
 }
 
 // signAs signs the payload and returns the compact serialization (RFC 7515 §7.1).
-func (k *signingKey) signAs(signer jose.Signer, payload []byte) (exchange.Secret, error) {
-	signed, err := signer.Sign(payload)
+func (k *signingKey) signAs(signer *compactSigner, payload []byte) (exchange.Secret, error) {
+	compact, err := signer.sign(payload)
 	if err != nil {
 		return exchange.Secret{}, fmt.Errorf("signing with key %s: %w", k.id, err)
-	}
-	compact, err := signed.CompactSerialize()
-	if err != nil {
-		return exchange.Secret{}, fmt.Errorf("serializing what key %s signed: %w", k.id, err)
 	}
 	return exchange.NewSecret(compact), nil
 }
