@@ -1,0 +1,57 @@
+package door
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
+)
+
+// How long a credential lives at least when it is handed out, unless the server is down:
+// longer than what its SDK has left when it asks for the next one, or it would get the
+// same again.
+const (
+	// tokenLeft: azidentity and google-auth ask five minutes ahead and less.
+	tokenLeft = 6 * time.Minute
+	// awsLeft: boto3 asks fifteen minutes ahead.
+	awsLeft = 16 * time.Minute
+	// ociLeft: Oracle's SDKs hold a token for dead five minutes before its end.
+	ociLeft = 11 * time.Minute
+)
+
+// credential is the source's, with left to live, or what there is while the server
+// cannot be asked: it works until it dies.
+func (r *Room) credential(ctx context.Context, source *cambio.Source, left time.Duration) (*cambio.Credential, error) {
+	c, err := source.AtLeast(ctx, left)
+	if err == nil {
+		return c, nil
+	}
+	if held, _ := source.Held(); held != nil && held.Expires.After(r.now()) {
+		return held, nil
+	}
+	return nil, err
+}
+
+// bearer is a credential that is sent as a bearer token.
+func (r *Room) bearer(ctx context.Context, source *cambio.Source) (*cambio.Credential, error) {
+	c, err := r.credential(ctx, source, tokenLeft)
+	if err == nil && !strings.EqualFold(c.Type, "Bearer") {
+		return nil, &refusal{status: http.StatusForbidden, code: "wrong_target",
+			text: "the target gives " + c.IssuedTokenType + ", which is no bearer token: name another target"}
+	}
+	return c, err
+}
+
+// lifetime is what is left of a credential, in whole seconds.
+func (r *Room) lifetime(c *cambio.Credential) int64 {
+	return int64(c.Expires.Sub(r.now()) / time.Second)
+}
+
+// end is when a credential ends by the clock on this machine's wall, which is the one
+// that the SDK looks at: by the time that is left, not by what the clock once was.
+func (r *Room) end(c *cambio.Credential) time.Time {
+	now := r.now()
+	return now.Round(0).Add(c.Expires.Sub(now)).UTC()
+}
