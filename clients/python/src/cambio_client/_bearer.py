@@ -17,16 +17,16 @@ SEND_LEFT = 60.0
 class Bearer(Single):
     """Gives the token to send. It is safe for threads, event loops and forks."""
 
-    def __init__(self, source: TokenSource) -> None:
-        self._source = source
+    def __init__(self, source: TokenSource, min_left: float = SEND_LEFT) -> None:
+        self._source, self._left = source, min_left
 
     def token(self, rejected: Secret | None = None) -> Secret:
         """The token; another one than rejected, where there is another. Raises CambioError."""
-        return _sendable(self._source.token(rejected=rejected, min_left=SEND_LEFT))
+        return _sendable(self._source.token(rejected=rejected, min_left=self._left))
 
     async def atoken(self, rejected: Secret | None = None) -> Secret:
         """token, for who must not wait in the event loop."""
-        return _sendable(await self._source.atoken(rejected=rejected, min_left=SEND_LEFT))
+        return _sendable(await self._source.atoken(rejected=rejected, min_left=self._left))
 
 
 class _OwnToken(Bearer):
@@ -34,7 +34,7 @@ class _OwnToken(Bearer):
 
     def __init__(self, identity: Identity, clock: Clock) -> None:
         self._identity, self._clock = identity, clock
-        super().__init__(TokenSource(self._ask, repr(identity), clock))
+        super().__init__(TokenSource(self._ask, repr(identity), clock), min_left=0.0)
 
     def token(self, rejected: Secret | None = None) -> Secret:
         self._forget(rejected)
