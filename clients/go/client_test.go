@@ -262,14 +262,15 @@ func TestOneSourceForEqualRequests(t *testing.T) {
 	b := newBureau(t)
 	client, _ := newClient(t, b, workload())
 	same := cambio.Request{Audience: "x", Scopes: []string{"a"}}
-	if client.Source(same) != client.Source(same) {
+	first := client.Source(same)
+	if first != client.Source(same) {
 		t.Error("two sources for one request")
 	}
-	if client.Source(same) == client.Source(cambio.Request{Audience: "x"}) {
+	if first == client.Source(cambio.Request{Audience: "x"}) {
 		t.Error("one source for two requests")
 	}
 	user := cambio.Request{Audience: "x", Subject: cambio.Static(cambio.NewSecret("u"), "t")}
-	if client.Source(user) == client.Source(user) {
+	if alice := client.Source(user); alice == client.Source(user) {
 		t.Error("a user's source is kept by the client")
 	}
 }

@@ -5,9 +5,9 @@ cd "$(dirname "$0")/../.."
 time=${1:-5s}
 count=0
 while IFS=: read -r file name; do
-  package=./$(dirname "$file")
-  printf 'fuzz %-48s %s\n' "$name" "$package"
-  if ! out=$(go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$package" 2>&1); then
+  folder=$(dirname "$file")
+  printf 'fuzz %-48s %s\n' "$name" "./$folder"
+  if ! out=$(cd "$folder" && go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" . 2>&1); then
     echo "$out"
     exit 1
   fi
