@@ -216,7 +216,7 @@ func (c *Client) prove(ctx context.Context, request Request) (*proof, error) {
 		from Identity
 		to   **SubjectToken
 	}{{actor, &p.actor}, {request.Passthrough, &p.passthrough}} {
-		if further.from == nil {
+		if further.from == nil || further.from == NoActor {
 			continue
 		}
 		token, err := ask(ctx, further.from)

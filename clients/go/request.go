@@ -1,7 +1,9 @@
 package cambio
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -45,10 +47,21 @@ type Request struct {
 	// Subject the client's identity is the actor, unless Actor names another.
 	Subject Identity
 	// Actor is who acts for the subject; nil: nobody, or the client's identity if
-	// there is a Subject.
+	// there is a Subject. NoActor: nobody.
 	Actor Identity
 	// Passthrough is a second token of the subject, which the target hands on.
 	Passthrough Identity
+}
+
+// NoActor says that a Subject's request has no actor, for policies that know the subject
+// alone.
+var NoActor Identity = noActor{}
+
+type noActor struct{}
+
+// SubjectToken is an error: nobody has no token.
+func (noActor) SubjectToken(context.Context) (SubjectToken, error) {
+	return SubjectToken{}, errors.New("nobody acts")
 }
 
 // form is the request without tokens, in a fixed order.
