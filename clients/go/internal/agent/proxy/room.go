@@ -1,0 +1,249 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
+	"github.com/cambio-sts/cambio/clients/go/oci"
+)
+
+// sweepEvery is how often connections and credentials of users who are away are looked
+// for.
+const sweepEvery = 30 * time.Second
+
+// Deps are what a room needs of its agent.
+type Deps struct {
+	Targets  *target.Targets
+	Log      *slog.Logger
+	Now      func() time.Time
+	Random   io.Reader             // nil: the machine's
+	Registry prometheus.Registerer // nil: nothing is counted
+}
+
+// Room is the proxy of one configuration.
+type Room struct {
+	settings Settings
+	filled   []Route
+	hosts    []string
+	routes   []*route // a longer prefix before a shorter one
+	secret   cambio.Secret
+	log      *slog.Logger
+	now      func() time.Time
+	meters   *meters
+}
+
+// New makes the proxy. It binds nothing, and asks nothing of the network; CA files are
+// read.
+func New(s Settings, d Deps) (*Room, error) {
+	if faults := s.Check(d.Targets.Names()); len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	random := d.Random
+	if random == nil {
+		random = rand.Reader
+	}
+	var bytes [32]byte
+	if _, err := io.ReadFull(random, bytes[:]); err != nil {
+		return nil, fmt.Errorf("making the secret of this start: %w", err)
+	}
+	m, err := newMeters(d.Registry)
+	if err != nil {
+		return nil, err
+	}
+	r := &Room{settings: s, log: d.Log, now: d.Now, meters: m, secret: cambio.NewSecret(hex.EncodeToString(bytes[:]))}
+	for _, host := range s.Hosts {
+		r.hosts = append(r.hosts, strings.ToLower(host))
+	}
+	var key *rsa.PrivateKey
+	for i, given := range s.Routes {
+		filled := given.filled()
+		t, err := newRoute(filled, s.callersOf(filled), d, m)
+		if err == nil && filled.Auth.OCI != nil {
+			if key == nil { // one for all: the servers' tokens are bound to it, and it never leaves
+				key, err = oci.NewKey(random)
+			}
+			t.key = key
+		}
+		if err == nil {
+			err = t.issue(filled, d)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("routes[%d]: %w", i, err)
+		}
+		r.routes, r.filled = append(r.routes, t), append(r.filled, filled)
+	}
+	slices.SortStableFunc(r.routes, func(a, b *route) int {
+		if (a.host != "") != (b.host != "") {
+			return len(b.host) - len(a.host)
+		}
+		return len(b.prefix) - len(a.prefix)
+	})
+	return r, nil
+}
+
+// Inherit takes over the secret of an earlier configuration of the same start, so that
+// workloads that have it go on. It is called before Handlers.
+func (r *Room) Inherit(old *Room) {
+	if old != nil {
+		r.secret = old.secret
+	}
+}
+
+// Secret is what callers send as their API key.
+func (r *Room) Secret() cambio.Secret { return r.secret }
+
+// Handlers serve the address of the settings; there is none without routes.
+func (r *Room) Handlers() map[string]http.Handler {
+	if len(r.routes) == 0 {
+		return nil
+	}
+	return map[string]http.Handler{r.settings.Listen: handler{r}}
+}
+
+// Run writes the secret's file, and gives up connections that nobody uses, until ctx
+// ends.
+func (r *Room) Run(ctx context.Context) error {
+	if r.settings.SecretFile != "" && len(r.routes) > 0 {
+		if err := renameio.WriteFile(r.settings.SecretFile, []byte(r.secret.Reveal()), 0o600, renameio.IgnoreUmask()); err != nil {
+			return fmt.Errorf("proxy.secret_file: %w", err)
+		}
+	}
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for _, t := range r.routes {
+				t.close()
+			}
+			return nil
+		case <-tick.C:
+			r.sweep()
+		}
+	}
+}
+
+func (r *Room) sweep() {
+	for _, t := range r.routes {
+		if t.users != nil {
+			t.users.sweep(false)
+		}
+		if t.persons != nil {
+			t.persons.sweep()
+		}
+	}
+}
+
+// example is a path that is served.
+func (r *Room) example() string { return "/" + strings.TrimPrefix(r.routes[0].prefixText(), "/") }
+
+// handler is the room as it is served.
+type handler struct{ *Room }
+
+// SocketMode lets other users reach a unix socket where they are told apart by uid.
+func (h handler) SocketMode() fs.FileMode {
+	others := func(t *route) bool {
+		return slices.ContainsFunc(t.callers.UIDs, func(uid uint32) bool { return int(uid) != os.Getuid() })
+	}
+	if slices.ContainsFunc(h.routes, others) {
+		return 0o666
+	}
+	return 0o600
+}
+
+// ServeHTTP finds the route, and sends what is let through to its upstream.
+func (h handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	began := h.now()
+	seen := &writer{ResponseWriter: w}
+	t, failure := (*route)(nil), error(nil)
+	defer func() {
+		h.record(req, t, seen.status, h.now().Sub(began), failure)
+	}()
+	refused := h.foreign(req)
+	var p place
+	if refused == nil {
+		t, p, refused = h.find(req)
+	}
+	var o *order
+	if refused == nil {
+		t.meter.under.Inc()
+		defer t.meter.under.Dec()
+		o, refused = t.read(req, p, h.secret)
+	}
+	if refused != nil {
+		failure = refused
+		w.Header().Set("Connection", "close") // what follows on the connection is not read
+		refused.write(seen)
+		return
+	}
+	failure = t.serve(seen, req, o, h.secret)
+}
+
+// find is the route of a request, and its path there. The path is that of the request
+// line, byte for byte.
+func (h handler) find(req *http.Request) (*route, place, *refusal) {
+	sent, _, _ := strings.Cut(req.RequestURI, "?")
+	if sent != req.URL.EscapedPath() {
+		return nil, place{}, refuse(http.StatusBadRequest, "bad_path", "the path has characters that are to be escaped")
+	}
+	p, err := readPath(sent, true)
+	if err != nil {
+		return nil, place{}, refuse(http.StatusBadRequest, "bad_path", "%v", err)
+	}
+	for _, t := range h.routes {
+		if rest, ok := t.takes(req.Host, p); ok {
+			return t, rest, nil
+		}
+	}
+	return nil, place{}, refuse(http.StatusNotFound, "no_route", "no route begins so: see prefix and host of the routes")
+}
+
+// record logs one request: no query, no header, nothing of a body.
+func (h handler) record(req *http.Request, t *route, status int, took time.Duration, failure error) {
+	if status == 0 {
+		status = http.StatusOK
+	}
+	name := ""
+	if t != nil {
+		name = t.name
+		t.meter.answered(status)
+	} else {
+		h.meters.requests.WithLabelValues("", fmt.Sprintf("%dxx", status/100)).Inc()
+	}
+	path := req.URL.EscapedPath()
+	if len(path) > 256 {
+		path = path[:256]
+	}
+	if strings.Contains(path, h.secret.Reveal()) {
+		path = ""
+	}
+	attrs := []slog.Attr{
+		slog.String("route", name), slog.String("method", req.Method), slog.String("path", path),
+		slog.Int("status", status), slog.Duration("took", took),
+	}
+	level := slog.LevelInfo
+	if failure != nil {
+		attrs = append(attrs, slog.String("error", failure.Error()))
+		if status >= 500 && status != statusLeft {
+			level = slog.LevelWarn
+		}
+	}
+	h.log.LogAttrs(context.WithoutCancel(req.Context()), level, "proxied a request", attrs...)
+}

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
+)
+
+// sender puts the credential on a request that was made ready, and sends it; once more
+// if the upstream no longer takes the credential and the body is held.
+type sender struct {
+	route *route
+	base  http.RoundTripper
+	from  *issuer
+}
+
+// RoundTrip sends (http.RoundTripper). Headers are set on a copy.
+func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, held, err := s.route.hold(req)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.from.credential(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.send(req, body, held, c)
+	if err != nil || !s.route.rejected(resp) || !held {
+		return resp, err
+	}
+	renewed, err := s.from.source.Renew(req.Context(), c.Value)
+	s.route.meter.renewed(err == nil && !renewed.Value.Equal(c.Value))
+	if err != nil || renewed.Value.Equal(c.Value) {
+		return resp, nil // the caller's answer is the upstream's
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection serves again
+	_ = resp.Body.Close()
+	return s.send(req, body, held, renewed)
+}
+
+func (s *sender) send(req *http.Request, body []byte, held bool, c *cambio.Credential) (*http.Response, error) {
+	sent := req.Clone(req.Context())
+	if held {
+		sent.Body, sent.GetBody, sent.ContentLength = nil, nil, int64(len(body))
+		if len(body) > 0 {
+			sent.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+			sent.Body, _ = sent.GetBody()
+		}
+		sent.TransferEncoding = nil
+	} else {
+		sent.Trailer = req.Trailer // the map that is filled at the body's end
+	}
+	if err := s.from.put(req.Context(), sent, body, c); err != nil {
+		return nil, err
+	}
+	return s.base.RoundTrip(sent)
+}
+
+// hold reads a body into memory if it has to be signed, or is short and its length
+// known. One that comes in pieces streams: who sends so may wait for answers between.
+func (t *route) hold(req *http.Request) (body []byte, held bool, err error) {
+	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
+		return nil, true, nil
+	}
+	if !t.auth.signs() && (req.ContentLength < 0 || req.ContentLength > t.limits.Buffer) {
+		return nil, false, nil
+	}
+	if req.ContentLength > t.limits.Buffer {
+		return nil, false, errTooLong
+	}
+	var b bytes.Buffer
+	if req.ContentLength > 0 {
+		b.Grow(int(req.ContentLength) + bytes.MinRead)
+	}
+	n, err := b.ReadFrom(io.LimitReader(req.Body, t.limits.Buffer+1))
+	switch {
+	case err != nil:
+		return nil, false, &uploadError{err}
+	case n > t.limits.Buffer:
+		return nil, false, errTooLong
+	}
+	return b.Bytes(), true, nil
+}
+
+// uploadError is the caller's failure to send what it announced.
+type uploadError struct{ error }
+
+func (e *uploadError) Unwrap() error { return e.error }
+
+// left reports whether a request ended because its caller left.
+func left(ctx context.Context, err error) bool {
+	var upload *uploadError
+	var long *http.MaxBytesError
+	if errors.As(err, &upload) && !errors.As(err, &long) {
+		return true
+	}
+	return ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled)
+}
