@@ -1,0 +1,156 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
+)
+
+const (
+	// sendLeft is how long a token lives at least when it is sent.
+	sendLeft = time.Minute
+	// maxRefusal bounds what is read of a refusal, in bytes.
+	maxRefusal = 64 << 10
+
+	tokenHeader = "X-Vault-Token"
+)
+
+// NewClient makes a client whose token is the field that a target hands out
+// (TokenTypeSecret), always the current one: it is put on each request to the address of
+// the configuration, and to no other, unless the request has one already. Where Vault says that the token is invalid, it is
+// renewed and the request sent once more. config nil: that of the environment (VAULT_ADDR
+// and so on, but no VAULT_TOKEN); the client keeps it. The address is https, save on this
+// machine.
+func NewClient(config *api.Config, source *cambio.Source) (*api.Client, error) {
+	if config == nil {
+		if config = api.DefaultConfig(); config.Error != nil {
+			return nil, fmt.Errorf("vault: the environment: %w", config.Error)
+		}
+	}
+	client, err := api.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := safe(client.Address()); err != nil {
+		return nil, err
+	}
+	address, err := url.Parse(client.Address())
+	if err != nil {
+		return nil, err
+	}
+	client.ClearToken()
+	own := *config.HttpClient
+	base := own.Transport
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	own.Transport = &transport{source: source, base: base, host: address.Host, scheme: address.Scheme}
+	config.HttpClient = &own
+	check := config.CheckRetry
+	if check == nil {
+		check = api.DefaultRetryPolicy
+	}
+	config.CheckRetry = func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+		var refused *cambio.Error
+		if errors.As(err, &refused) {
+			return false, err // the source knows when it may ask again
+		}
+		return check(ctx, resp, err)
+	}
+	return client, nil
+}
+
+type transport struct {
+	source       *cambio.Source
+	base         http.RoundTripper
+	scheme, host string
+}
+
+// RoundTrip sends the request with the token; it does not change req.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != t.scheme || req.URL.Host != t.host || req.Header.Get(tokenHeader) != "" {
+		return t.base.RoundTrip(req)
+	}
+	credential, err := t.source.AtLeast(req.Context(), sendLeft)
+	if err == nil && credential.IssuedTokenType != cambio.TokenTypeSecret {
+		err = fmt.Errorf("vault: the target gives %q and no token: name a target of provider vault with a `field` that holds one", credential.IssuedTokenType)
+	}
+	if err != nil {
+		closeBody(req.Body)
+		return nil, err
+	}
+	resp, err := t.send(req, req.Body, credential)
+	if err != nil || resp.StatusCode != http.StatusForbidden || !invalid(resp) {
+		return resp, err
+	}
+	body := req.Body
+	if body != nil && body != http.NoBody {
+		if req.GetBody == nil {
+			return resp, nil
+		}
+		if body, err = req.GetBody(); err != nil {
+			return resp, nil
+		}
+	}
+	renewed, err := t.source.Renew(req.Context(), credential.Value)
+	if err != nil || renewed.Value.Equal(credential.Value) {
+		closeBody(body)
+		return resp, nil // the caller's answer is the 403
+	}
+	_ = resp.Body.Close()
+	return t.send(req, body, renewed)
+}
+
+func (t *transport) send(req *http.Request, body io.ReadCloser, credential *cambio.Credential) (*http.Response, error) {
+	sent := req.Clone(req.Context())
+	sent.Body = body
+	sent.Header.Set(tokenHeader, credential.Value.Reveal())
+	return t.base.RoundTrip(sent)
+}
+
+// invalid reports whether a 403 is for the token, and not for what it may do. Vault says
+// so in its list of errors. The body can be read again.
+func invalid(resp *http.Response) bool {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	rest := resp.Body
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(text), rest), rest}
+	return err == nil && (bytes.Contains(text, []byte("invalid token")) || bytes.Contains(text, []byte("bad token")))
+}
+
+// safe refuses addresses that no token may be sent to.
+func safe(address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return errors.New("vault: the address is no URL: write https://host:8200")
+	}
+	switch u.Scheme {
+	case "https":
+		return nil
+	case "http":
+		ip, err := netip.ParseAddr(u.Hostname())
+		// The SDK writes the socket of an agent as http://localhost.
+		if u.Hostname() == "localhost" || err == nil && ip.Unmap().IsLoopback() {
+			return nil
+		}
+	}
+	return errors.New("vault: tokens go over https, or to this machine: use an https address")
+}
+
+func closeBody(body io.Closer) {
+	if body != nil {
+		_ = body.Close()
+	}
+}
