@@ -20,6 +20,10 @@ dev: build ## Run Cambio with everything it needs, on this machine, with no clou
 build: ## Build bin/cambio
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/cambio ./cmd/cambio
 
+.PHONY: agent
+agent: ## Build bin/cambio-agent, the workload's side
+	cd clients/go && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ../../bin/cambio-agent ./cmd/cambio-agent
+
 .PHONY: test
 test: postgres openbao ## All tests, race detector on; installs or finds PostgreSQL and OpenBao first
 	deploy/test/test.sh $(PACKAGES)
@@ -68,6 +72,14 @@ test-clients: ## The vendors' own clients, Python and Go, with what is vended; l
 .PHONY: test-mcp
 test-mcp: ## MCP servers and clients of the official SDKs, and MCP's conformance suite (docs/conformance.md)
 	deploy/testmcp/run.sh
+
+.PHONY: test-python
+test-python: ## The Python client: its tests on every Python at hand, ruff, pyright, and its wheel
+	clients/python/test.sh
+
+.PHONY: test-workloads
+test-workloads: ## Workloads with the clients, the agent and the vendors' SDKs, newest and oldest, against cambio dev
+	deploy/testworkloads/run.sh
 
 .PHONY: test-properties
 test-properties: ## A million random sequences of exchanges, none of which may widen anything
