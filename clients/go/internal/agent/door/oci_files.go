@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	cambio "github.com/cambio-sts/cambio/clients/go"
 	"github.com/cambio-sts/cambio/clients/go/oci"
 )
@@ -82,9 +80,6 @@ func (f *ociFiles) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
-		return err
-	}
 	if _, err := os.Stat(filepath.Join(f.dir, ociKey)); f.written == nil || err != nil {
 		block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(f.key)}
 		if err := f.put(ociKey, string(pem.EncodeToMemory(block))); err != nil {
@@ -102,9 +97,9 @@ func (f *ociFiles) write(ctx context.Context) error {
 	return nil
 }
 
-// put replaces a file as a whole. There is no newline at its end: SDKs would send it.
+// put writes a file of the folder. There is no newline at its end: SDKs would send it.
 func (f *ociFiles) put(name, text string) error {
-	return renameio.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o600, renameio.WithStaticPermissions(0o600))
+	return put(filepath.Join(f.dir, name), text, 0o600)
 }
 
 // readKey reads the key of an earlier start.

@@ -9,12 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
@@ -206,13 +203,13 @@ func (r *Room) Once(ctx context.Context) error { return r.write(ctx) }
 func (r *Room) write(ctx context.Context) error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	if path := r.settings.SecretFile; path != "" && !holdsText(path, r.secret.Reveal()) {
+	if path := r.settings.SecretFile; path != "" && !inPlace(path, r.secret.Reveal(), 0o600) {
 		if err := put(path, r.secret.Reveal(), 0o600); err != nil {
 			return fmt.Errorf("secret_file: %w", err)
 		}
 	}
 	if r.authority != nil {
-		if path := r.settings.OCI.Proxymux.CAFile; !holdsText(path, string(r.authority.ca)) {
+		if path := r.settings.OCI.Proxymux.CAFile; !inPlace(path, string(r.authority.ca), 0o644) {
 			if err := put(path, string(r.authority.ca), 0o644); err != nil {
 				return fmt.Errorf("oci.proxymux.ca_file: %w", err)
 			}
@@ -224,18 +221,4 @@ func (r *Room) write(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// put replaces a file as a whole.
-func put(path, text string, mode os.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, []byte(text), mode, renameio.WithStaticPermissions(mode))
-}
-
-// holdsText reports whether a file is as it should be already.
-func holdsText(path, text string) bool {
-	found, err := readFile(path, int64(len(text)))
-	return err == nil && found == text
 }

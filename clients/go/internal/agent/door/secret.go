@@ -2,10 +2,8 @@ package door
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
@@ -38,21 +36,4 @@ func readSecret(path string) (cambio.Secret, error) {
 		return cambio.Secret{}, fmt.Errorf("%s: a secret has %d printable characters or more, and no blank", path, minSecret)
 	}
 	return cambio.NewSecret(text), nil
-}
-
-// readFile reads a whole file of at most limit bytes.
-func readFile(path string, limit int64) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	switch {
-	case err != nil:
-		return "", err
-	case int64(len(text)) > limit:
-		return "", errors.New(path + ": it is too long")
-	}
-	return string(text), nil
 }

@@ -63,7 +63,8 @@ type GCE struct {
 	Identities map[string]string `yaml:"identities"`
 }
 
-// Azure is the identity endpoint of Azure App Service.
+// Azure is the identity endpoint of Azure App Service. Its SDKs have the secret in their
+// environment: those of another container want a secret_from.
 type Azure struct {
 	Target string `yaml:"target"` // for whatever resource is asked for
 	// Targets are by resource, such as https://cognitiveservices.azure.com.
