@@ -73,19 +73,22 @@ class Client(Single):
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
+        own = None if identity is None else as_identity(identity)
+        secret = None if client_secret is None else secret_of(client_secret)
+        del identity, client_secret  # tools show the variables of a frame that fails
         url = url or os.environ.get("CAMBIO_URL")
         if not url:
             raise misconfigured("no server: give its URL, or set CAMBIO_URL")
         if safe_url(url, "server").query or "?" in url:
             raise misconfigured("server: the URL has no query")
         self._origin = url.rstrip("/")
-        self._identity = from_environment() if identity is None else as_identity(identity)
-        if client_id is None and client_secret is None:
-            client_id, client_secret = _client_from_environment()
-        if (client_id is None) != (client_secret is None):
+        self._identity = from_environment() if own is None else own
+        if client_id is None and secret is None:
+            client_id, secret = _client_from_environment()
+        if (client_id is None) != (secret is None):
             raise misconfigured("a registered client has both: give client_id and client_secret")
         self._client_id = client_id
-        self._client_secret = None if client_secret is None else secret_of(client_secret)
+        self._client_secret = secret
         self._timeout = timeout
         self._transport = transport or HttpTransport(ca_file or os.environ.get("CAMBIO_CA_FILE") or None)
         self._clock: Clock = clock or SystemClock()
@@ -180,20 +183,11 @@ class Client(Single):
         names another. passthrough: a second token of the subject, which the target hands on. requested_token_type:
         None: what the target issues. public_key: a SubjectPublicKeyInfo in DER, for targets that bind to a key.
         """
-        return self._exchange(
-            request(
-                target,
-                resource,
-                scopes,
-                lifetime,
-                reason,
-                subject,
-                actor,
-                passthrough,
-                requested_token_type,
-                public_key,
-            )
+        asked = request(
+            target, resource, scopes, lifetime, reason, subject, actor, passthrough, requested_token_type, public_key
         )
+        del subject, actor, passthrough  # tools show the variables of a frame that fails
+        return self._exchange(asked)
 
     async def aexchange(
         self,
@@ -213,6 +207,7 @@ class Client(Single):
         asked = request(
             target, resource, scopes, lifetime, reason, subject, actor, passthrough, requested_token_type, public_key
         )
+        del subject, actor, passthrough
         return await arrival(crew.start(lambda: self._exchange(asked)))
 
     def _exchange(self, asked: Request) -> Token:
@@ -297,15 +292,15 @@ class Client(Single):
         return credential(response, self._origin, began, proof.subject.expires_at, self._clock)
 
 
-def _client_from_environment() -> tuple[str | None, Callable[[], str] | None]:
+def _client_from_environment() -> tuple[str | None, Callable[[], Secret] | None]:
     client_id, path = os.environ.get("CAMBIO_CLIENT_ID"), os.environ.get("CAMBIO_CLIENT_SECRET_FILE")
     if not client_id:
         return None, None
     if not path:
         raise misconfigured("CAMBIO_CLIENT_ID wants CAMBIO_CLIENT_SECRET_FILE beside it")
 
-    def read() -> str:
+    def read() -> Secret:
         with open(path, encoding="utf-8") as f:
-            return f.read(64 << 10).rstrip("\r\n")
+            return Secret(f.read(64 << 10).rstrip("\r\n"))
 
     return client_id, read

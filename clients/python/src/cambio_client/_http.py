@@ -87,6 +87,8 @@ class HttpTransport:
                     if not chunk:
                         break
                     text += chunk
+                if answer.length and len(text) <= MAX_ANSWER:
+                    raise http.client.IncompleteRead(b"", answer.length)
                 return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, bytes(text))
         finally:
             connection.close()

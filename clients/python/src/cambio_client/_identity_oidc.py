@@ -63,11 +63,12 @@ class OidcClientCredentials(Single):
         transport: Transport | None = None,
         clock: Clock | None = None,
     ) -> None:
+        given, self._secret = bool(client_secret), secret_of(client_secret)
+        del client_secret  # tools show the variables of a frame that fails
         safe_url(token_url, "token URL")
-        if not client_id or not client_secret:
+        if not client_id or not given:
             raise misconfigured("client credentials want a client id and a secret")
         self.token_url, self.client_id = token_url, client_id
-        self._secret = secret_of(client_secret)
         self._form = {"grant_type": "client_credentials"}
         if scopes:
             self._form["scope"] = " ".join([scopes] if isinstance(scopes, str) else scopes)
@@ -105,12 +106,6 @@ class OidcClientCredentials(Single):
                 token = IdentityToken(token.value, token.token_type, wall + life)
                 self._held = token, began + life - _MARGIN
             return token
-
-    def forget(self, rejected: Secret) -> None:
-        """Drops the token if that is the one that is kept, so that the provider is asked for another."""
-        held = self._held
-        if held is not None and held[0].value == rejected:
-            self._held = None
 
     def forget(self, rejected: Secret) -> None:
         """The rejected token is not given again; another one that is held stays."""

@@ -10,7 +10,15 @@ from typing import Any
 
 from ._answer import object_in, refusal
 from ._clock import Clock
-from ._errors import CODE_BAD_ANSWER, CODE_FAILED, CODE_UNREACHABLE, CambioError, ExchangeRefused, ServerUnreachable, plain
+from ._errors import (
+    CODE_BAD_ANSWER,
+    CODE_FAILED,
+    CODE_UNREACHABLE,
+    CambioError,
+    ExchangeRefused,
+    ServerUnreachable,
+    plain,
+)
 from ._http import Response, Transport
 from ._identity import Identity, ask
 
@@ -72,5 +80,7 @@ class Rest:
         if response.status != 200:
             return refusal(response)
         return object_in(response.body) or ExchangeRefused(
-            CODE_BAD_ANSWER, f"no object is in the answer of {self.origin}: is it a Cambio server?", status=response.status
+            CODE_BAD_ANSWER,
+            f"no object is in the answer of {self.origin}: is it a Cambio server?",
+            status=response.status,
         )

@@ -81,6 +81,7 @@ class TokenSource(Single):
                 if now < held.renews and held.lasts(now, min_left):
                     return held.token
         found = self._find(rejected, min_left)
+        del rejected  # tools show the variables of a frame that fails
         return _given(found if not isinstance(found, Future) else found.result())
 
     async def atoken(self, *, rejected: str | Secret | None = None, min_left: float = 0.0) -> Token:
@@ -92,6 +93,7 @@ class TokenSource(Single):
                 if now < held.renews and held.lasts(now, min_left):
                     return held.token
         found = self._find(rejected, min_left)
+        del rejected  # tools show the variables of a frame that fails
         return _given(found if not isinstance(found, Future) else await arrival(found))
 
     def held(self) -> Token | None:
