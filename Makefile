@@ -57,6 +57,10 @@ bench: postgres ## The floor and the exchange beside it, on PostgreSQL; writes b
 bench-providers: postgres ## Ten thousand callers of one credential, a provider's outage and its throttling
 	$(GO) run ./bench providers
 
+.PHONY: bench-agent
+bench-agent: ## The agent's size, start, memory and proxy, and what a held credential costs in each client
+	$(GO) run ./bench agent
+
 .PHONY: bench-audit
 bench-audit: postgres ## Pages and 30-day summaries on AUDIT_EXCHANGES (10,000,000); BENCH_AUDIT_KEEP=dir keeps them
 	$(GO) run ./bench audit $(AUDIT_EXCHANGES)

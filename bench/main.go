@@ -6,6 +6,7 @@
 //	go run ./bench crash     kill -9 of the server and of PostgreSQL under load
 //	go run ./bench audit N   pages and summaries on N exchanges (10,000,000)
 //	go run ./bench fill N    makes these ready in the folder BENCH_AUDIT_KEEP
+//	go run ./bench agent     the workload's side: the agent, its proxy, both clients
 //	go run ./bench start B…  size, start and idle memory of binaries
 //
 // With BENCH_AUDIT_KEEP the exchanges of the audit stay for the next run; without,
@@ -37,6 +38,8 @@ func main() {
 		err = runCrash(ctx)
 	case len(os.Args) == 2 && os.Args[1] == "providers":
 		err = runProviders(ctx)
+	case len(os.Args) == 2 && os.Args[1] == "agent":
+		err = runAgent(ctx)
 	case len(os.Args) <= 3 && (os.Args[1] == "audit" || os.Args[1] == "fill"):
 		n := 10_000_000
 		if len(os.Args) == 3 {
@@ -53,7 +56,7 @@ func main() {
 	case len(os.Args) == 5 && os.Args[1] == "floor": // started by the table, as a process of its own
 		err = runFloor(ctx, os.Args[2], os.Args[3], os.Args[4])
 	default:
-		fmt.Fprintln(os.Stderr, "usage: go run ./bench [crash | providers | audit [N] | fill [N] | start BINARY…]")
+		fmt.Fprintln(os.Stderr, "usage: go run ./bench [agent | crash | providers | audit [N] | fill [N] | start BINARY…]")
 		os.Exit(2)
 	}
 	if err != nil {

@@ -224,6 +224,21 @@ func devStart(ctx context.Context, binary, dir string) (start time.Duration, idl
 	return start, idleMB, nil
 }
 
+// readyURL is where a dev that is ready answers.
+func readyURL(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	var r struct {
+		URL string `json:"url"`
+	}
+	if err := json.Unmarshal(b, &r); err != nil || r.URL == "" {
+		return "", errors.New("cambio dev's ready file names no URL")
+	}
+	return r.URL, nil
+}
+
 func waitReadyFile(ctx context.Context, p *process, file string) (ops string, err error) {
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) && ctx.Err() == nil {
