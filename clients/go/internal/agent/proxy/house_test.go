@@ -188,9 +188,6 @@ func (h *house) raw(t testing.TB, text string) string {
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
 	answer, _ := io.ReadAll(c)
 	return string(answer)
 }
