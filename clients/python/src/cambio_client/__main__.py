@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -63,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if err.code == CODE_MISCONFIGURED:
             return USAGE
         return UNREACHABLE if err.retryable else REFUSED
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # else the interpreter tries once more at its end
+        return REFUSED
     return DONE
 
 
