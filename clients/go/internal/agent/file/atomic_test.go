@@ -1,0 +1,195 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Whoever opens the file at any moment sees a whole old content or a whole new one, and
+// nothing in the folder ever has a bit that is not configured, whatever the umask.
+func TestReadersSeeWholeFiles(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	rapid.Check(t, func(r *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		mode := os.FileMode(rapid.SampledFrom([]int{0o600, 0o400, 0o640, 0o644}).Draw(r, "mode"))
+		texts := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) []byte {
+			// Each content is one letter, so that a mixture is seen.
+			letter := rapid.ByteRange('a', 'z').Draw(r, "letter")
+			return bytes.Repeat([]byte{letter}, rapid.IntRange(1, 200_000).Draw(r, "size"))
+		}), 2, 6).Draw(r, "contents")
+		a, path := access{mode: mode, uid: os.Getuid(), gid: os.Getgid()}, filepath.Join(dir, "token")
+		if _, err := a.put(path, texts[0]); err != nil {
+			r.Fatal(err)
+		}
+		var end atomic.Bool
+		var fault atomic.Pointer[string]
+		say := func(text string) { fault.CompareAndSwap(nil, &text) }
+		var readers sync.WaitGroup
+		readers.Go(func() {
+			for !end.Load() {
+				text, err := os.ReadFile(path)
+				whole := false
+				for _, want := range texts {
+					whole = whole || bytes.Equal(text, want)
+				}
+				if err != nil || !whole {
+					say("a reader saw " + strconv.Itoa(len(text)) + " bytes that nobody wrote")
+				}
+			}
+		})
+		readers.Go(func() {
+			for !end.Load() {
+				entries, _ := os.ReadDir(dir)
+				for _, entry := range entries {
+					info, err := entry.Info()
+					if err == nil && info.Mode()&^(mode|0o600) != 0 {
+						say(entry.Name() + " has the mode " + info.Mode().String())
+					}
+				}
+			}
+		})
+		for i, text := range texts {
+			changed, err := a.put(path, text)
+			if err != nil || changed != (i > 0 && !bytes.Equal(text, texts[i-1])) {
+				say("content " + strconv.Itoa(i) + " changed: " + strconv.FormatBool(changed))
+			}
+		}
+		end.Store(true)
+		readers.Wait()
+		if text := fault.Load(); text != nil {
+			r.Fatal(*text)
+		}
+	})
+}
+
+// What the file system says, with what to do about it.
+func TestAdvice(t *testing.T) {
+	for err, says := range map[error]string{
+		syscall.EROFS:  "/run/secrets is read-only: mount a writable volume there",
+		syscall.ENOSPC: "there is no room left in /run/secrets",
+		syscall.EDQUOT: "there is no room left in /run/secrets",
+		syscall.EACCES: "let the agent's user write in /run/secrets",
+		syscall.EPERM:  "give files away only as root",
+		syscall.EISDIR: "remove what is there",
+		syscall.EIO:    "/run/secrets/token: open: input/output error",
+	} {
+		got := advise("/run/secrets/token", &os.PathError{Op: "open", Path: "/run/secrets/.token123", Err: err})
+		if !errors.Is(got, err) || !strings.HasPrefix(got.Error(), "/run/secrets/token: ") || !strings.Contains(got.Error(), says) || strings.Contains(got.Error(), ".token123") {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
+func TestAccess(t *testing.T) {
+	a, err := newAccess(&Entry{Owner: "root", Group: "0"})
+	if err != nil || a.uid != 0 || a.gid != 0 || a.mode != 0o600 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if a, err := newAccess(&Entry{Owner: "65534", Mode: 0o640}); err != nil || a.uid != 65534 || a.gid != -1 || a.mode != 0o640 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	// A file is given to its owner; only root can.
+	path := filepath.Join(t.TempDir(), "token")
+	changed, err := access{mode: 0o640, uid: 65534, gid: 65534}.put(path, []byte("x"))
+	if os.Getuid() != 0 {
+		if err == nil || !strings.Contains(err.Error(), "give files away only as root") {
+			t.Error(err)
+		}
+		return
+	}
+	info, statErr := os.Stat(path)
+	if err != nil || statErr != nil || !changed || info.Sys().(*syscall.Stat_t).Uid != 65534 || info.Sys().(*syscall.Stat_t).Gid != 65534 || info.Mode() != 0o640 {
+		t.Errorf("%v, %v: %+v", err, statErr, info)
+	}
+	if changed, err := (access{mode: 0o640, uid: 65534, gid: 65534}).put(path, []byte("x")); changed || err != nil {
+		t.Errorf("the same again: %t, %v", changed, err)
+	}
+}
+
+// Workers are signalled by the first of their family.
+func TestProcessesCalled(t *testing.T) {
+	proc := t.TempDir()
+	for process, stat := range map[string]string{
+		"10": "10 (server) S 1 10 10", "11": "11 (server) S 10 10 10", "12": "12 (other) S 1 1 1",
+		"13": "13 (a) b) S 1 1 1", "14": "14 (server) Z 1 1 1", "15": "15", "16": "16 (server)", "x": "17 (server) S 1 1 1",
+		"20": "20 (a-very-long-nam) S 1 1 1", "21": "21 (a-very-long-nam) S 1 1 1",
+	} {
+		if err := os.Mkdir(filepath.Join(proc, process), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(proc, process, "stat"), []byte(stat), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for process, line := range map[string]string{"20": "/bin/a-very-long-name\x00-x\x00", "21": "a-very-long-namesake"} {
+		if err := os.WriteFile(filepath.Join(proc, process, "cmdline"), []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]int{"server": 10, "a) b": 13, "a-very-long-name": 20, "a-very-long-namesake": 21} {
+		if got, err := processesCalled(proc, name); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"serve", "server2", "a-very-long-nam", "a-very-long-names", ""} {
+		if got, err := processesCalled(proc, name); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func FuzzProcess(f *testing.F) {
+	f.Add([]byte("10 (server) S 1 10 10"), []byte("12\n"))
+	f.Add([]byte("10 ((x)) R -1"), []byte("-1"))
+	f.Fuzz(func(t *testing.T, stat, pid []byte) {
+		if name, _, ok := parseStat(stat); ok && !bytes.Contains(stat, []byte("("+name+")")) {
+			t.Errorf("%q is called %q", stat, name)
+		}
+		if process, ok := processNumber(pid); ok && (process <= 0 || !bytes.Contains(pid, []byte(strconv.Itoa(process)))) {
+			t.Errorf("%q is process %d", pid, process)
+		}
+	})
+}
+
+func FuzzMask(f *testing.F) {
+	f.Add("the token is vended-secret-1, or vended-secret-12", "vended-secret-1", "vended-secret-12")
+	f.Add("-----BEGIN RSA PRIVATE KEY-----\nabc", "abcdefgh", "")
+	f.Fuzz(func(t *testing.T, text, one, two string) {
+		masked := mask([]byte(text), []string{one, two})
+		if len(masked) > shown+len("…") {
+			t.Errorf("%d bytes", len(masked))
+		}
+		// What masking itself writes could make up a text anew.
+		if len(one) < shortSecret || strings.ContainsAny(one, " ?…") || strings.Contains(one, "REDACTED") {
+			return
+		}
+		if strings.Contains(masked, one) {
+			t.Errorf("%q shows %q", masked, one)
+		}
+	})
+}
+
+func FuzzMode(f *testing.F) {
+	f.Add("0640")
+	f.Add(`"0o600"`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var m Mode
+		if m.UnmarshalYAML([]byte(text)) == nil && !strings.ContainsAny(text, "01234567") {
+			t.Errorf("%q is a mode", text)
+		}
+	})
+}
