@@ -67,6 +67,7 @@ func New(s Setup) (*Sandbox, error) {
 	b.mux.Handle("POST /oauth2/v1/token", b.Weather.Wrap(http.HandlerFunc(b.exchange)))
 	b.mux.HandleFunc("POST /20231130/actions/chat", b.behind(b.chat))
 	b.mux.HandleFunc("POST /20231130/actions/embedText", b.behind(b.embed))
+	b.mux.HandleFunc("POST /openai/v1/chat/completions", b.behind(b.openAI))
 	b.mux.HandleFunc("/n", b.behind(b.storage))
 	b.mux.HandleFunc("/n/", b.behind(b.storage))
 	return b, nil
