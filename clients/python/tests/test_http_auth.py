@@ -187,9 +187,11 @@ def test_a_refusal_after_a_redirect_within_the_origin_renews(cambio: Cambio, gat
     gateway.reply = reply
     auth = http_auth(cambio.source())
     assert post(auth, gateway.url, content=b"x").status_code == 200
-    gateway.accepted = lambda token: (
-        token == cambio.issues[-1] and not (gateway.requests[-1].path == "/there" and len(cambio.issues) == 1)
-    )
+
+    def accepted(token: str) -> bool:
+        return token == cambio.issues[-1] and not (gateway.requests[-1].path == "/there" and len(cambio.issues) == 1)
+
+    gateway.accepted = accepted
 
     assert post(auth, gateway.url, content=b"x").status_code == 200
     assert len(cambio.issues) == 2
