@@ -85,6 +85,10 @@ test-python: ## The Python client: its tests on every Python at hand, ruff, pyri
 test-workloads: ## Workloads with the clients, the agent and the vendors' SDKs, newest and oldest, against cambio dev
 	deploy/testworkloads/run.sh
 
+.PHONY: test-workloads
+test-workloads: ## Workloads with our clients: the README's Python, litellm, the agent with the vendors' SDKs
+	deploy/testworkloads/run.sh
+
 .PHONY: test-properties
 test-properties: ## A million random sequences of exchanges, none of which may widen anything
 	GOGC=400 $(GO) test -tags slow -count=1 -v -timeout 30m ./deploy/testproperties/
