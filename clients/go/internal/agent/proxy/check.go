@@ -179,8 +179,10 @@ func (r *Route) checkAuth(f faults) {
 		f.add("auth", "write one of bearer, {header: x-api-key}, {aws: {…}} and {oci: {}}")
 	case a.Header != "" && (!httpguts.ValidHeaderFieldName(a.Header) || framing(a.Header)):
 		f.add("auth.header", "that is no header for a key")
-	case a.AWS != nil && (a.AWS.Service == "" || !regionForm.MatchString(a.AWS.Region)):
-		f.add("auth.aws", "write service and region")
+	case a.AWS != nil && a.AWS.Service == "":
+		f.add("auth.aws", "say which service")
+	case a.AWS != nil && a.AWS.Region != r.Region && !regionForm.MatchString(a.AWS.Region):
+		f.add("auth.aws", "a region is called such as us-east-1")
 	}
 	signs := r.Auth.AWS != nil || r.Auth.OCI != nil
 	if signs && len(r.Upgrades) > 0 {

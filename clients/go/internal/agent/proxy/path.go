@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -17,7 +18,7 @@ type place struct{ sent, said []string }
 
 // readPath splits a path as it was sent. What others might read as another path is an
 // error: empty segments, dots, encoded slashes and backslashes, parameters, control
-// characters, and dots or slashes that are encoded twice. slash lets %2F be part of its
+// characters, and whatever is encoded twice. slash lets %2F be part of its
 // segment. A single slash at the end is an empty last segment.
 func readPath(sent string, slash bool) (place, error) {
 	if len(sent) > maxPath {
@@ -47,6 +48,9 @@ func readPath(sent string, slash bool) (place, error) {
 	return p, nil
 }
 
+// twice is an escape that is still there after decoding.
+var twice = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
 // readable checks one decoded segment.
 func readable(said string, slash bool) error {
 	for part := range strings.SplitSeq(said, "/") {
@@ -54,7 +58,6 @@ func readable(said string, slash bool) error {
 			return errors.New("the path has a dot segment")
 		}
 	}
-	lower := strings.ToLower(said)
 	switch {
 	case !slash && strings.Contains(said, "/"):
 		return errors.New("the path has an encoded slash")
@@ -64,7 +67,7 @@ func readable(said string, slash bool) error {
 		return errors.New("the path has a backslash or a semicolon")
 	case strings.ContainsFunc(said, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return errors.New("the path has a control character")
-	case strings.Contains(lower, "%2e"), strings.Contains(lower, "%2f"), strings.Contains(lower, "%5c"), strings.Contains(lower, "%25"):
+	case twice.MatchString(said):
 		return errors.New("the path is encoded twice")
 	}
 	return nil

@@ -48,7 +48,7 @@ var presets = map[string]preset{
 		},
 	},
 	"bedrock": { // docs.aws.amazon.com/bedrock/latest/APIReference; models may be ARNs
-		upstream: "https://bedrock-runtime.{region}.amazonaws.com", auth: Auth{AWS: &AWS{Service: "bedrock", Region: "{region}"}},
+		upstream: "https://bedrock-runtime.{region}.amazonaws.com", auth: Auth{AWS: &AWS{Service: "bedrock"}},
 		methods: []string{"POST"}, slash: true,
 		paths: []string{
 			"/model/*/converse", "/model/*/converse-stream", "/model/*/invoke", "/model/*/invoke-with-response-stream",
@@ -88,17 +88,19 @@ func (r Route) filled() Route {
 			r.Upstream = "https://aiplatform.googleapis.com"
 		}
 	}
+	auth := Auth{Bearer: true}
 	switch {
 	case r.Auth != nil:
+		auth = *r.Auth
 	case known:
-		auth := p.auth
-		if auth.AWS != nil {
-			auth.AWS = &AWS{Service: auth.AWS.Service, Region: r.Region}
-		}
-		r.Auth = &auth
-	default:
-		r.Auth = &Auth{Bearer: true}
+		auth = p.auth
 	}
+	if auth.AWS != nil && auth.AWS.Region == "" {
+		signature := *auth.AWS
+		signature.Region = r.Region
+		auth.AWS = &signature
+	}
+	r.Auth = &auth
 	headers := maps.Clone(p.headers)
 	if headers == nil {
 		headers = map[string]string{}

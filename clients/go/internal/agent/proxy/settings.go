@@ -88,7 +88,7 @@ type Auth struct {
 // AWS is a SigV4 signature.
 type AWS struct {
 	Service string `yaml:"service"`
-	Region  string `yaml:"region"`
+	Region  string `yaml:"region"` // default: the route's
 	// UnsignedPayload signs all but the body, which then streams. Few services take
 	// it, S3 among them.
 	UnsignedPayload bool `yaml:"unsigned_payload"`
