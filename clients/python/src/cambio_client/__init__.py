@@ -113,7 +113,6 @@ __all__ = [
     "__version__",
     "from_environment",
 ]
-__all__ += [*_ADAPTERS]
 
 
 def __getattr__(name: str) -> Any:

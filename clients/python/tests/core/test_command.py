@@ -80,8 +80,8 @@ def test_variables(
 ) -> None:
     cambio.answers.append(answer)
     status, out, _ = run("token", "t", "--output", "env", *arguments)
-    read = dict(word.partition("=")[::2] for line in out.splitlines() for word in shlex.split(line))
-    assert (status, read) == (0, variables)
+    words = [word.split("=", 1) for line in out.splitlines() for word in shlex.split(line)]
+    assert (status, {name: value for name, value in words}) == (0, variables)  # noqa: C416
 
 
 def test_a_credential_process(run: Run, cambio: FakeCambio) -> None:

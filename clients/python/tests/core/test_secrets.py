@@ -51,7 +51,7 @@ def things(url: str, clock: TestClock) -> dict[str, Any]:
     }
 
 
-def test_nothing_prints_a_secret(cambio: FakeCambio, clock: TestClock, caplog: pytest.LogCaptureFixture) -> None:
+def test_s39_nothing_prints_a_secret(cambio: FakeCambio, clock: TestClock, caplog: pytest.LogCaptureFixture) -> None:
     cambio.subjects.clear()
     cambio.answers.append(good(HIDDEN))
     for name, thing in things(cambio.url, clock).items():
@@ -72,11 +72,11 @@ def test_nothing_prints_a_secret(cambio: FakeCambio, clock: TestClock, caplog: p
 
 
 @pytest.mark.parametrize("form", ["{}", "{:>20}", "{!r}", "{!s}", "{!a}", "{:s}"])
-def test_each_format_of_a_secret(form: str) -> None:
+def test_s39_each_format_of_a_secret(form: str) -> None:
     assert form.format(Secret(HIDDEN)).strip() == "REDACTED"
 
 
-def test_a_secret(cambio: FakeCambio) -> None:
+def test_s39_a_secret(cambio: FakeCambio) -> None:
     secret = Secret(HIDDEN)
     assert secret == Secret(HIDDEN)
     assert secret != Secret("another")
@@ -93,7 +93,7 @@ def test_a_secret(cambio: FakeCambio) -> None:
         f"{secret:d}"
 
 
-def test_what_holds_a_secret_is_not_pickled(cambio: FakeCambio, clock: TestClock) -> None:
+def test_s39_what_holds_a_secret_is_not_pickled(cambio: FakeCambio, clock: TestClock) -> None:
     cambio.subjects.clear()
     for name, thing in things(cambio.url, clock).items():
         if name != "response":
@@ -172,7 +172,7 @@ def failures(cambio: FakeCambio, own: str) -> dict[str, Callable[[], object]]:
     }
 
 
-def test_no_traceback_shows_a_secret(cambio: FakeCambio) -> None:
+def test_s39_no_traceback_shows_a_secret(cambio: FakeCambio) -> None:
     own = jwt(HIDDEN)
     cambio.subjects = {own}
     cambio.answers.extend([bad(403, "access_denied")] * 6)
