@@ -244,30 +244,3 @@ func TestNewSessionRefuses(t *testing.T) {
 		}
 	}
 }
-
-func FuzzCredential(f *testing.F) {
-	f.Add(cambio.TokenTypeOCIRPST, `{"token":"a","key_id":"ST$a","region":"us-ashburn-1","tenancy":"t"}`)
-	f.Add(cambio.TokenTypeOCIUPST, `{"token":"\u0000"}`)
-	f.Add(cambio.TokenTypeOCISigningSession, `{"session":"0199a000-0000-7000-8000-000000000002","token":"x"}`)
-	server := standin.Start()
-	f.Cleanup(server.Close)
-	var answer standin.Answer
-	server.Serve("oci", func(url.Values, int) standin.Answer { return answer })
-	f.Fuzz(func(t *testing.T, kind, text string) {
-		if text == "" || kind == "" {
-			return
-		}
-		answer = standin.Answer{Value: text, Type: "N_A", IssuedTokenType: kind, Life: time.Hour}
-		session, err := oci.NewSession(server.Client(), cambio.Request{Audience: "oci"}, theKey())
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := session.Current(t.Context())
-		if err != nil {
-			return
-		}
-		if got.KeyID.Reveal() != "ST$"+got.Token.Reveal() || strings.ContainsAny(got.KeyID.Reveal()+got.Region+got.Tenancy, "\r\n\"\\ ") {
-			t.Errorf("a header cannot hold %q", text)
-		}
-	})
-}

@@ -36,6 +36,7 @@ type signers struct {
 	renews   bool // renew ahead, as the server does for a subject's own sessions
 	signed   int
 	odd      map[string]string // headers that have no business in a signature
+	bearer   string            // who may have requests signed
 }
 
 type heldSession struct {
@@ -50,7 +51,7 @@ const slow = -time.Hour
 func newSigners(t *testing.T, life time.Duration) (*standin.Server, *signers, *oci.SigningSession) {
 	t.Helper()
 	server := standin.New(t)
-	s := &signers{server: server, oracle: newOracle(server.Clock), sessions: map[string]*heldSession{}}
+	s := &signers{server: server, oracle: newOracle(server.Clock), sessions: map[string]*heldSession{}, bearer: server.Subject()}
 	t.Cleanup(s.oracle.server.Close)
 	server.Serve("oci", func(form url.Values, n int) standin.Answer {
 		if form.Has("public_key") || form.Get("requested_token_type") != cambio.TokenTypeOCISigningSession {
@@ -102,12 +103,12 @@ func (s *signers) sign(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusBadRequest, "invalid_request")
 		return
 	}
-	if r.Header.Get("Authorization") != "Bearer "+s.server.Subject() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer "+s.bearer {
 		refuse(http.StatusUnauthorized, "invalid_token")
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	held, now := s.sessions[id], s.server.Clock.Now()
 	switch {
 	case held == nil || held.token != ask.Token || held.gone || !now.Before(held.expires):
@@ -271,6 +272,47 @@ func TestASessionThatIsGoneIsReplacedOnce(t *testing.T) {
 		t.Errorf("%d exchanges, want 2", n)
 	}
 	s.oracle.check(t)
+}
+
+// A session signs for its subject, or for the actor that it was made for.
+func TestTheBearerIsSubjectOrActor(t *testing.T) {
+	server, s, _ := newSigners(t, time.Hour)
+	actor := standin.JWT(map[string]any{"sub": "agent"})
+	user := cambio.Static(cambio.NewSecret(server.Subject()), "")
+	agent := cambio.Static(cambio.NewSecret(actor), "")
+	for name, c := range map[string]struct {
+		request cambio.Request
+		bearer  string
+	}{
+		"the client alone":         {cambio.Request{}, server.Subject()},
+		"an actor for the client":  {cambio.Request{Actor: agent}, server.Subject()},
+		"the client for a user":    {cambio.Request{Subject: user}, server.Subject()},
+		"another actor for a user": {cambio.Request{Subject: user, Actor: agent}, actor},
+	} {
+		s.mu.Lock()
+		s.bearer = c.bearer
+		s.mu.Unlock()
+		c.request.Audience = "oci"
+		session, err := oci.NewSigningSession(server.Client(), c.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := send(t, session, s.oracle, "GET", "/n"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNothingIsSignedWithoutTheServer(t *testing.T) {
+	server, s, session := newSigners(t, time.Hour)
+	if err := send(t, session, s.oracle, "GET", "/n"); err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	var refused *cambio.Error
+	if err := send(t, session, s.oracle, "GET", "/n"); !errors.As(err, &refused) || refused.Code != cambio.CodeUnreachable || !refused.Retryable {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestWhatIsNotListedIsAnError(t *testing.T) {
