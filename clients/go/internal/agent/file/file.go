@@ -171,8 +171,9 @@ func jittered(d *Deps, failures int) time.Duration {
 	return whole/2 + time.Duration(binary.BigEndian.Uint64(chance[:])%uint64(whole/2))
 }
 
-// isDue reports whether it is time to renew: the time has come, or a source has another
-// credential than the one that is in the file, since somebody had it rejected.
+// isDue reports whether it is time to renew: the time has come, a source has another
+// credential than the one that is in the file, since somebody had it rejected, or the
+// file is gone.
 func (f *file) isDue(now time.Time) bool {
 	if !now.Before(f.due) {
 		return true
@@ -185,7 +186,8 @@ func (f *file) isDue(now time.Time) bool {
 			return true
 		}
 	}
-	return false
+	_, err := os.Lstat(f.entry.Path)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // bury says once that the credential in the file has died, and removes it if that is

@@ -56,12 +56,6 @@ func TestMain(m *testing.M) {
 		for s := range signals {
 			fmt.Println(s)
 		}
-	case "full": // as on a disk that is full
-		signal.Ignore(syscall.SIGXFSZ)
-		limit := syscall.Rlimit{Cur: 8, Max: 8}
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
-			os.Exit(3)
-		}
 	}
 	os.Exit(m.Run())
 }

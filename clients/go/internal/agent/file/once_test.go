@@ -3,6 +3,7 @@ package file_test
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,12 +111,27 @@ func TestOnceReturnsEveryFault(t *testing.T) {
 	d.tidy("good", "link", "folder", "pipe", "file")
 }
 
-// The disk is full: a process of its own has no room for a file of ten bytes.
+// The disk is full: a process of its own has room for files of eight bytes only.
 func TestFullDisk(t *testing.T) {
 	if os.Getenv("CAMBIO_FILE_TEST") == "full" {
 		d := newDesk(t)
 		d.dir = os.Getenv("CAMBIO_FILE_DIR")
-		says(t, d.room(`[{path: DIR/token, target: gpt}]`).Once(t.Context()), "there is no room left in "+d.dir)
+		room := d.room(`[{path: DIR/token, target: gpt}]`)
+		signal.Ignore(syscall.SIGXFSZ)
+		var limit syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		small := limit
+		small.Cur = 8
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
+			t.Fatal(err)
+		}
+		err := room.Once(t.Context())
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		says(t, err, "there is no room left in "+d.dir)
 		return
 	}
 	d := newDesk(t)

@@ -77,6 +77,21 @@ func TestRunRenewsAhead(t *testing.T) {
 	d.tidy("one", "two", "three", "told")
 }
 
+// A file that somebody removed comes back, without an exchange.
+func TestRunPutsBackWhatIsGone(t *testing.T) {
+	d := newDesk(t)
+	_, end := d.run(`[{path: DIR/token, target: gpt}]`)
+	defer end()
+	if err := os.Remove(d.path("token")); err != nil {
+		t.Fatal(err)
+	}
+	d.passUntil(begin.Add(30 * time.Second))
+	d.has("token", d.secret("gpt", 1))
+	if n := d.exchanges("gpt"); n != 1 {
+		t.Errorf("%d exchanges", n)
+	}
+}
+
 // A credential that somebody had rejected is replaced in the file too, without an
 // exchange of its own.
 func TestRunFollowsTheSource(t *testing.T) {
@@ -204,7 +219,7 @@ func TestRunTellsThreeTimes(t *testing.T) {
 			}
 		}
 	}
-	if line.Output != "the token is REDACTED,  [31mand mine REDACTED" || line.Error != "exit status 7" {
+	if !strings.HasPrefix(line.Output, "the token is REDACTED,  [31mand mine REDACTED") || line.Error != "exit status 7" {
 		t.Errorf("the log says %q, %q", line.Output, line.Error)
 	}
 }
