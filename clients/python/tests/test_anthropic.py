@@ -96,4 +96,4 @@ def test_s39_the_client_shows_no_token(cambio: Cambio, gateway: Gateway) -> None
     with anthropic_client(cambio.source(), base_url=gateway.url) as client:
         client.messages.create(**QUESTION)
         given: Any = client.credentials
-        assert "vended-secret" not in repr(given) + repr(vars(given))
+        assert "vended-secret" not in repr(given) + repr(given.__dict__)
