@@ -15,7 +15,16 @@ func put(path, text string, mode os.FileMode) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, []byte(text), mode, renameio.WithTempDir(dir), renameio.WithStaticPermissions(mode))
+	// Not renameio.WriteFile, which would keep the mode of what it replaces.
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithStaticPermissions(mode))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Cleanup() }()
+	if _, err := io.WriteString(f, text); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }
 
 // inPlace reports whether a file is as it should be already.

@@ -14,6 +14,8 @@ type door struct {
 	name   string
 	owns   func(path string) bool
 	method string
+	// head is a path that is asked by HEAD as well; empty: none is.
+	head string
 	// body is how many bytes of a body are read at most; 0: there is none.
 	body int64
 	// names are hosts by which SDKs know the listener, besides its own address.
@@ -72,7 +74,7 @@ func (d *door) guard(w http.ResponseWriter, r *http.Request) error {
 		return &refusal{status: http.StatusForbidden, code: "forbidden", text: "no browser is served here"}
 	case !d.knows(r):
 		return &refusal{status: http.StatusForbidden, code: "forbidden", text: "the Host is not this listener's: use its address, without a proxy"}
-	case r.Method != d.method:
+	case r.Method != d.method && (r.Method != http.MethodHead || d.head == "" || r.URL.Path != d.head):
 		return &refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", text: "the method is " + d.method}
 	case r.ContentLength > d.body || d.body == 0 && r.ContentLength != 0:
 		return &refusal{status: http.StatusRequestEntityTooLarge, code: "too_large", text: "the body is too large"}

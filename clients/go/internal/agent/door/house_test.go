@@ -60,13 +60,17 @@ func newCambio(t *testing.T) *standin.Server {
 			return standin.Answer{Value: string(text), Type: "N_A", IssuedTokenType: cambio.TokenTypeAWSCredentials, Life: life}
 		})
 	}
-	for _, name := range []string{"vertex", "azure-openai", "azure-search", "watsonx"} {
+	s.Serve("watsonx", func(url.Values, int) standin.Answer {
+		now := s.Clock.Now()
+		return standin.Answer{Value: standin.JWT(map[string]any{"iat": now.Unix(), "exp": now.Add(life).Unix()}), Life: life}
+	})
+	for _, name := range []string{"vertex", "azure-openai", "azure-search"} {
 		s.Serve(name, func(form url.Values, n int) standin.Answer {
 			return standin.Answer{Value: vended + name + strings.ReplaceAll(form.Get("scope"), " ", "+"), Life: life}
 		})
 	}
 	s.Serve("run-id", func(url.Values, int) standin.Answer {
-		return standin.Answer{Value: standin.JWT(map[string]any{"aud": "https://run.example"}), Type: "N_A", IssuedTokenType: cambio.TokenTypeIDToken, Life: life}
+		return standin.Answer{Value: standin.JWT(map[string]any{"aud": "https://run.example", "exp": s.Clock.Now().Add(life).Unix()}), Type: "N_A", IssuedTokenType: cambio.TokenTypeIDToken, Life: life}
 	})
 	s.Serve("db", func(_ url.Values, n int) standin.Answer {
 		return standin.Answer{

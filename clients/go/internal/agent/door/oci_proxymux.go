@@ -1,6 +1,7 @@
 package door
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -9,7 +10,9 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -127,13 +130,9 @@ func (p *proxymux) source(key []byte) *cambio.Source {
 	known, ok := p.keys[id]
 	if !ok {
 		if len(p.keys) >= maxPodKeys {
-			oldest := id
-			for other, k := range p.keys {
-				if first, any := p.keys[oldest]; !any || k.used < first.used {
-					oldest = other
-				}
-			}
-			delete(p.keys, oldest)
+			delete(p.keys, slices.MinFunc(slices.Collect(maps.Keys(p.keys)), func(a, b [sha256.Size]byte) int {
+				return cmp.Compare(p.keys[a].used, p.keys[b].used)
+			}))
 		}
 		request := p.request
 		request.PublicKey = key

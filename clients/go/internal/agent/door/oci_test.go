@@ -1,6 +1,7 @@
 package door_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -231,6 +232,19 @@ func TestOCISDKTakesProxymux(t *testing.T) {
 	}
 	if _, err := other.KeyID(); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("with another token: %v", err)
+	}
+}
+
+// OpenSSL takes a certificate for self-signed whose subject is its issuer's.
+func TestTheCertificateIsThatOfAnotherThanTheCA(t *testing.T) {
+	a, host, _ := proxymux(t, newCambio(t))
+	config := a.TLS()[net.JoinHostPort(host, "12250")]
+	leaf, err := x509.ParseCertificate(config.Certificates[0].Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(leaf.RawSubject, leaf.RawIssuer) || leaf.IsCA || leaf.VerifyHostname(host) != nil || leaf.VerifyHostname("example.com") == nil {
+		t.Errorf("the certificate is of %s, by %s", leaf.Subject, leaf.Issuer)
 	}
 }
 

@@ -231,7 +231,7 @@ func TestIBMAnswersAsIAMDoes(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.AccessToken != vended+"watsonx" || got.RefreshToken != "not_supported" || got.TokenType != "Bearer" || got.Scope != "ibm openid" ||
+	if strings.Count(got.AccessToken, ".") != 2 || got.RefreshToken != "not_supported" || got.TokenType != "Bearer" || got.Scope != "ibm openid" ||
 		got.ExpiresIn != int64(life/time.Second) || got.Expiration != a.cambio.Clock.Now().Add(life).Unix() {
 		t.Errorf("expires_in %d, expiration %d, type %q", got.ExpiresIn, got.Expiration, got.TokenType)
 	}

@@ -208,6 +208,7 @@ func TestS36EveryDoorRefusesWhatNoSDKSends(t *testing.T) {
 				"another address":      {host(func(c call) string { return "192.0.2.1:" + port(c) }), false, []int{403}},
 				"absolute form":        {func(call, *http.Request) {}, true, []int{400}},
 				"DELETE":               {func(_ call, r *http.Request) { r.Method = "DELETE" }, false, []int{405}},
+				"HEAD":                 {func(_ call, r *http.Request) { r.Method = "HEAD" }, false, []int{405}},
 				"OPTIONS":              {func(_ call, r *http.Request) { r.Method = "OPTIONS" }, false, []int{405}},
 				"a wrong method": {func(_ call, r *http.Request) {
 					r.Method = map[string]string{"GET": "POST", "POST": "GET"}[r.Method]

@@ -197,6 +197,10 @@ func TestVaultSDKReads(t *testing.T) {
 			if err != nil || !health.Initialized || health.Sealed {
 				t.Errorf("health: %+v, %v", health, err)
 			}
+			req := client.NewRequest("HEAD", "/v1/sys/health")
+			if resp, err := client.RawRequestWithContext(t.Context(), req); err != nil || resp.StatusCode != 200 { //nolint:staticcheck // the one way to send HEAD
+				t.Errorf("health by HEAD: %v", err)
+			}
 			if self, err := client.Auth().Token().LookupSelf(); err != nil || self.Data["type"] != "service" {
 				t.Errorf("lookup-self: %v", err)
 			}

@@ -42,7 +42,7 @@ func newAuthority(listen string, now time.Time, random io.Reader) (*authority, e
 		return nil, err
 	}
 	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "cambio-agent"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "cambio-agent CA"},
 		NotBefore: now.Add(-backdated), NotAfter: now.Add(decade),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}
@@ -53,6 +53,7 @@ func newAuthority(listen string, now time.Time, random io.Reader) (*authority, e
 	if ca, err = x509.ParseCertificate(caDER); err != nil {
 		return nil, err
 	}
+	// Its subject is not that of the CA, or OpenSSL would take it for self-signed.
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "cambio-agent"},
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,

@@ -45,7 +45,7 @@ func (r *Room) vaultDoor(s *Vault) (*door, error) {
 		v.paths[path] = source
 	}
 	return &door{
-		name: "vault", method: http.MethodGet,
+		name: "vault", method: http.MethodGet, head: vaultRoot + vaultHealth, // as hvac asks
 		owns:  func(path string) bool { return strings.HasPrefix(path, vaultRoot) },
 		admit: v.admit, serve: v.serve,
 		refuse: func(w http.ResponseWriter, f *refusal) {
