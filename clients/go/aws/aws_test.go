@@ -1,7 +1,10 @@
 package aws_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
@@ -36,7 +40,7 @@ func credentials(life time.Duration) standin.Target {
 
 func key(n int) string { return "ASIAEXAMPLE" + strings.Repeat("A", n) }
 
-// caller is an STS that says whose access key signed, over the real signature's scope.
+// caller is an STS that says whose key signed, after it has made the same signature.
 func caller(t *testing.T) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +48,7 @@ func caller(t *testing.T) *httptest.Server {
 		form, _ := url.ParseQuery(string(body))
 		_, rest, _ := strings.Cut(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=")
 		id, _, _ := strings.Cut(rest, "/")
-		if form.Get("Action") != "GetCallerIdentity" || r.Header.Get("X-Amz-Security-Token") != "session-of-"+id {
+		if id == "" || form.Get("Action") != "GetCallerIdentity" || r.Header.Get("Authorization") != signature(r, body, id) {
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
@@ -55,6 +59,33 @@ func caller(t *testing.T) *httptest.Server {
 	}))
 	t.Cleanup(server.Close)
 	return server
+}
+
+// signature is what a request has to be signed with, by the key of an id.
+func signature(r *http.Request, body []byte, id string) string {
+	_, list, _ := strings.Cut(r.Header.Get("Authorization"), "SignedHeaders=")
+	list, _, _ = strings.Cut(list, ",")
+	at, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+	if err != nil {
+		return ""
+	}
+	again, err := http.NewRequest(r.Method, "http://"+r.Host+r.URL.RequestURI(), bytes.NewReader(body))
+	if err != nil {
+		return ""
+	}
+	for name := range strings.SplitSeq(list, ";") {
+		if name != "host" && name != "content-length" {
+			again.Header[http.CanonicalHeaderKey(name)] = r.Header.Values(name)
+		}
+	}
+	digest := sha256.Sum256(body)
+	err = v4.NewSigner().SignHTTP(r.Context(), aws.Credentials{
+		AccessKeyID: id, SecretAccessKey: "vended-secret-" + id, SessionToken: "session-of-" + id,
+	}, again, hex.EncodeToString(digest[:]), "sts", "eu-west-1", at)
+	if err != nil {
+		return ""
+	}
+	return again.Header.Get("Authorization")
 }
 
 func client(t *testing.T, provider aws.CredentialsProvider) *sts.Client {

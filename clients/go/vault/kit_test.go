@@ -24,6 +24,7 @@ type bank struct {
 	jwts     map[string]bool
 	unwraps  int
 	down     bool
+	hold     chan struct{} // an unwrapping waits for it, if there is one
 	redirect string
 }
 
@@ -67,6 +68,10 @@ func (b *bank) unwrap(w http.ResponseWriter, r *http.Request) {
 	}
 	delete(b.wrapped, token)
 	b.unwraps++
+	if b.hold != nil {
+		b.hold <- struct{}{} // it has come
+		<-b.hold
+	}
 	_ = json.NewEncoder(w).Encode(secret)
 }
 

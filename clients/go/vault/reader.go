@@ -46,23 +46,46 @@ func (r *Reader) Read(ctx context.Context) (*api.Secret, error) {
 	}
 	select {
 	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if r.held == nil || r.held.of != credential {
-		next, err := r.open(ctx, credential)
+	if r.held != nil && r.held.of == credential {
+		defer func() { <-r.turn }()
+		return r.copy(), nil
+	}
+	// A wrapping token is used up by the first call, so that one goes on when ctx ends:
+	// others wait for it.
+	type result struct {
+		secret *api.Secret
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-r.turn }()
+		next, err := r.open(context.WithoutCancel(ctx), credential)
 		switch {
 		case err == nil:
 			r.held = next
 		case r.held == nil || !r.source.Now().Before(r.held.until):
-			return nil, err
+			done <- result{err: err}
+			return
 		}
+		done <- result{secret: r.copy()}
+	}()
+	select {
+	case got := <-done:
+		return got.secret, got.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
+}
+
+// copy is what is held, for a caller who may change it. The turn is the caller's.
+func (r *Reader) copy() *api.Secret {
 	secret := *r.held.secret
 	secret.Data = maps.Clone(secret.Data)
 	secret.LeaseDuration = max(0, int(r.held.until.Sub(r.source.Now())/time.Second))
-	return &secret, nil
+	return &secret
 }
 
 func (r *Reader) open(ctx context.Context, c *cambio.Credential) (*held, error) {

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -71,6 +72,31 @@ func TestAWrappingTokenIsUsedOnce(t *testing.T) {
 	}
 	if c.Token() != "" {
 		t.Error("the client keeps the wrapping token")
+	}
+}
+
+func TestACallerWhoLeavesUsesNothingUp(t *testing.T) {
+	server, b, at := house(t)
+	server.Serve("db", b.wrap(time.Hour))
+	b.hold = make(chan struct{})
+	reader := vault.NewReader(server.Client().Source(cambio.Request{Audience: "db"}), client(t, at.URL))
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		_, err := reader.Read(ctx)
+		left <- err
+	}()
+	<-b.hold
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left: %v", err)
+	}
+	b.hold <- struct{}{}
+	if _, err := reader.Read(t.Context()); err != nil {
+		t.Errorf("who stays: %v", err)
+	}
+	if b.unwraps != 1 || server.Exchanges("db") != 1 {
+		t.Errorf("%d calls to unwrap, %d exchanges", b.unwraps, server.Exchanges("db"))
 	}
 }
 
