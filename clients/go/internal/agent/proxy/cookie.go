@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
 )
 
 const (
@@ -14,7 +16,10 @@ const (
 )
 
 // cookie is one that is passed on.
-type cookie struct{ name, value string }
+type cookie struct {
+	name  string
+	value cambio.Secret
+}
 
 // allowedCookies picks those of the list out of Cookie headers; the rest is dropped, and
 // neither read nor named. A cookie that is on the list has one reading: it is there once,
@@ -40,7 +45,7 @@ func allowedCookies(lines, allowed []string) ([]cookie, error) {
 			case !cookieValue(value):
 				return nil, fmt.Errorf("the value of cookie %s is none (RFC 6265 §4.1.1)", name)
 			}
-			found = append(found, cookie{name, value})
+			found = append(found, cookie{name, cambio.NewSecret(value)})
 		}
 	}
 	return found, nil
@@ -63,7 +68,7 @@ func cookieValue(text string) bool {
 func header(cookies []cookie) string {
 	pairs := make([]string, len(cookies))
 	for i, c := range cookies {
-		pairs[i] = c.name + "=" + c.value
+		pairs[i] = c.name + "=" + c.value.Reveal()
 	}
 	return strings.Join(pairs, "; ")
 }
@@ -83,7 +88,7 @@ func keyOf(cookies []cookie, token string) userKey {
 	write(token)
 	for _, c := range sorted {
 		write(c.name)
-		write(c.value)
+		write(c.value.Reveal())
 	}
 	return userKey(h.Sum(nil))
 }

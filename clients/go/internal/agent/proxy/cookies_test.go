@@ -72,6 +72,7 @@ func TestCookiesOfTheListArePassedOn(t *testing.T) {
 	if !strings.HasPrefix(answer, "HTTP/1.1 400") {
 		t.Errorf("%q", answer)
 	}
+	h.settle(t)
 	if log := h.log.String(); strings.Contains(log, "sid=") || strings.Contains(log, "other") {
 		t.Error("the log has cookies")
 	}

@@ -37,6 +37,15 @@ type house struct {
 	url      string
 	registry *prometheus.Registry
 	log      *syncBuffer
+	server   *http.Server
+}
+
+// settle takes nothing new, and waits for what is under way, its log included.
+func (h *house) settle(t testing.TB) {
+	t.Helper()
+	if err := h.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 type syncBuffer struct {
@@ -92,6 +101,7 @@ func serve(t testing.TB, client *cambio.Client, now func() time.Time, settings s
 	h.address = l.Addr().String()
 	h.url = "http://" + h.address
 	server := &http.Server{Handler: room.Handlers()[s.Listen], ConnContext: listen.WithConn, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	h.server = server
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

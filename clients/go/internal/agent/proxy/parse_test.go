@@ -120,8 +120,8 @@ func FuzzCookies(f *testing.F) {
 		}
 		line := header(found)
 		again, err := allowedCookies([]string{line}, allowed)
-		if err != nil || !slices.Equal(again, found) {
-			t.Fatalf("%q is read as %q: %v", line, again, err)
+		if err != nil || !slices.EqualFunc(again, found, func(a, b cookie) bool { return a.name == b.name && a.value.Equal(b.value) }) {
+			t.Fatalf("%q is not read as it was: %v", line, err)
 		}
 		if line == "" {
 			return
@@ -131,7 +131,7 @@ func FuzzCookies(f *testing.F) {
 			t.Fatalf("net/http reads %d of %d: %v", len(parsed), len(found), err)
 		}
 		for i, c := range parsed {
-			if c.Name != found[i].name || c.Value != strings.Trim(found[i].value, `"`) || !slices.Contains(allowed, c.Name) {
+			if c.Name != found[i].name || c.Value != strings.Trim(found[i].value.Reveal(), `"`) || !slices.Contains(allowed, c.Name) {
 				t.Fatalf("net/http reads %q", c.Name)
 			}
 		}

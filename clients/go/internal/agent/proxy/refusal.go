@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -81,6 +82,7 @@ func refusalOf(ctx context.Context, err error, upstream string) *refusal {
 	var own *refusal
 	var refused *cambio.Error
 	var long *http.MaxBytesError
+	var late net.Error
 	switch {
 	case errors.As(err, &own):
 		return own
@@ -90,8 +92,8 @@ func refusalOf(ctx context.Context, err error, upstream string) *refusal {
 		return refuse(http.StatusRequestEntityTooLarge, "body_too_long", "the body has more than %d bytes: raise limits.max_body of the route", long.Limit)
 	case errors.Is(err, errTooLong):
 		return refuse(http.StatusRequestEntityTooLarge, "body_too_long", "the body has to be held to be signed, and is longer than limits.buffer of the route")
-	case errors.Is(context.Cause(ctx), errIdle):
-		return &refusal{status: http.StatusGatewayTimeout, code: "upstream_timeout", message: upstream + " fell silent: see limits.idle_timeout of the route", after: time.Second}
+	case errors.Is(context.Cause(ctx), errIdle), errors.As(err, &late) && late.Timeout():
+		return &refusal{status: http.StatusGatewayTimeout, code: "upstream_timeout", message: upstream + " does not answer in time: see limits.header_timeout and idle_timeout of the route", after: time.Second}
 	}
 	return &refusal{status: http.StatusBadGateway, code: "upstream_unreachable", message: "no answer from " + upstream + "; the agent's log says why", after: time.Second}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -46,7 +45,6 @@ type route struct {
 	key          *rsa.PrivateKey // of OCI signatures
 
 	now       func() time.Time
-	log       *slog.Logger
 	meter     *routeMeter
 	slots     chan struct{}
 	transport *http.Transport // where users need not be kept apart
@@ -61,7 +59,7 @@ func newRoute(r Route, callers *Callers, d Deps, m *meters) (*route, error) {
 	t := &route{
 		name: r.Name, target: r.Target, host: strings.ToLower(r.Host), auth: r.Auth, methods: r.Methods, slash: r.EncodedSlash,
 		upgrades: r.Upgrades, callers: callers, cookies: r.Cookies, limits: r.Limits, headers: map[string]string{},
-		now: d.Now, log: d.Log, meter: m.route(r.Name), slots: make(chan struct{}, r.Limits.Concurrent),
+		now: d.Now, meter: m.route(r.Name), slots: make(chan struct{}, r.Limits.Concurrent),
 	}
 	for name, value := range r.Headers {
 		t.headers[http.CanonicalHeaderKey(name)] = value
@@ -295,6 +293,7 @@ func (t *route) serve(w http.ResponseWriter, req *http.Request, o *order, secret
 		},
 		Transport:     &sender{route: t, base: transport, from: o.from},
 		FlushInterval: -1,
+		BufferPool:    &copying,
 		ErrorLog:      log.New(discard{}, "", 0),
 		ModifyResponse: func(resp *http.Response) error {
 			withhold(resp.Header)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
-// stream is an answer's body. A silence ends the request, however long it may take
-// otherwise; and trailers are looked at when they are there.
+// stream is an answer's body. A silence of the upstream ends the request, however long
+// the whole may take; a caller who reads slowly is not the upstream's silence. Trailers
+// are looked at when they are there.
 type stream struct {
 	io.ReadCloser
 	resp  *http.Response
@@ -24,13 +26,13 @@ func newStream(resp *http.Response, idle time.Duration, cancel context.CancelCau
 	return s
 }
 
-// Read reads on, and starts the silence anew.
+// Read waits for the upstream, but not longer than it may be silent.
 func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.ReadCloser.Read(p)
-	if s.timer != nil && err == nil {
+	if s.timer != nil {
 		s.timer.Reset(s.idle)
+		defer s.timer.Stop()
 	}
-	return n, err
+	return s.ReadCloser.Read(p)
 }
 
 // Close ends the watch; trailers are complete then.
@@ -96,3 +98,24 @@ func (w *writer) WriteHeader(status int) {
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
+
+// buffers are what answers are copied through.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+// Get gives a buffer (httputil.BufferPool).
+func (b *buffers) Get() []byte {
+	if held, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return held[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put takes it back, without what it held: that was somebody's.
+func (b *buffers) Put(p []byte) {
+	clear(p)
+	b.pool.Put((*[bufferSize]byte)(p))
+}
+
+var copying buffers
