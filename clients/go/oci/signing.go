@@ -45,7 +45,11 @@ func NewSigningSession(client *cambio.Client, request cambio.Request) (*SigningS
 	// To sign takes a token of the subject, or of the actor that the session was made
 	// for; with a subject of the request's own that is whoever acts for it.
 	bearer := client.Identity()
-	if request.Subject != nil && request.Actor != nil {
+	switch {
+	case request.Subject == nil:
+	case request.Actor == cambio.NoActor:
+		bearer = request.Subject
+	case request.Actor != nil:
 		bearer = request.Actor
 	}
 	return &SigningSession{client: client, source: client.Source(request), bearer: bearer}, nil

@@ -277,23 +277,30 @@ func TestASessionThatIsGoneIsReplacedOnce(t *testing.T) {
 // A session signs for its subject, or for the actor that it was made for.
 func TestTheBearerIsSubjectOrActor(t *testing.T) {
 	server, s, _ := newSigners(t, time.Hour)
+	gateway := standin.JWT(map[string]any{"sub": "gateway"})
+	client, err := cambio.New(server.URL(), cambio.Static(cambio.NewSecret(gateway), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
 	actor := standin.JWT(map[string]any{"sub": "agent"})
 	user := cambio.Static(cambio.NewSecret(server.Subject()), "")
 	agent := cambio.Static(cambio.NewSecret(actor), "")
 	for name, c := range map[string]struct {
+		client  *cambio.Client
 		request cambio.Request
 		bearer  string
 	}{
-		"the client alone":         {cambio.Request{}, server.Subject()},
-		"an actor for the client":  {cambio.Request{Actor: agent}, server.Subject()},
-		"the client for a user":    {cambio.Request{Subject: user}, server.Subject()},
-		"another actor for a user": {cambio.Request{Subject: user, Actor: agent}, actor},
+		"the client alone":         {server.Client(), cambio.Request{}, server.Subject()},
+		"an actor for the client":  {server.Client(), cambio.Request{Actor: agent}, server.Subject()},
+		"the client for a user":    {client, cambio.Request{Subject: user}, gateway},
+		"another actor for a user": {client, cambio.Request{Subject: user, Actor: agent}, actor},
+		"a user alone":             {client, cambio.Request{Subject: user, Actor: cambio.NoActor}, server.Subject()},
 	} {
 		s.mu.Lock()
 		s.bearer = c.bearer
 		s.mu.Unlock()
 		c.request.Audience = "oci"
-		session, err := oci.NewSigningSession(server.Client(), c.request)
+		session, err := oci.NewSigningSession(c.client, c.request)
 		if err != nil {
 			t.Fatal(err)
 		}
