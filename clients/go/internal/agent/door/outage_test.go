@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -262,5 +263,25 @@ func TestIBMAnswersAsIAMDoes(t *testing.T) {
 		if resp.StatusCode != http.StatusBadRequest || !shapes["ibm"](400, text) {
 			t.Errorf("%s: %s", name, resp.Status)
 		}
+	}
+}
+
+// However many come to a cold agent, each target is asked for once.
+func TestManyCallersCauseOneExchange(t *testing.T) {
+	a, doors := calls(t)
+	var all sync.WaitGroup
+	for name, c := range doors {
+		for range 20 {
+			all.Go(func() {
+				r := c.make()
+				if resp, _ := c.send(t, r, r.Write); resp.StatusCode != http.StatusOK {
+					t.Errorf("%s: %s", name, resp.Status)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if n := vendedBy(a); n != len(doors) {
+		t.Errorf("%d exchanges for %d targets", n, len(doors))
 	}
 }

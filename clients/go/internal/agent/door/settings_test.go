@@ -2,6 +2,8 @@ package door_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,5 +124,20 @@ func TestEnvironment(t *testing.T) {
 	}
 	if text := fmt.Sprintf("%v %+v %#v", room, room, room); strings.Contains(text, secret) {
 		t.Error("a room prints its secret")
+	}
+}
+
+func TestREADME(t *testing.T) {
+	_, block, _ := strings.Cut(read(t, "README.md"), "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	var c struct {
+		Targets map[string]struct{} `yaml:"targets"`
+		Doors   door.Settings       `yaml:"doors"`
+	}
+	if err := yaml.UnmarshalWithOptions([]byte(block), &c, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	if faults := c.Doors.Check(slices.Collect(maps.Keys(c.Targets))); len(faults) > 0 || c.Doors.AWS == nil {
+		t.Error(faults)
 	}
 }
