@@ -194,7 +194,7 @@ func TestBadReload(t *testing.T) {
 	good := strings.ReplaceAll(here(sidecar), "HERE", a.dir)
 	for want, text := range map[string]string{
 		file + ":2:1: opps: no such key; did you mean ops?": strings.Replace(good, "ops:", "opps:", 1),
-		file + ":7:24: doors.vault.targets[0]: ":            strings.Replace(good, "targets: [gpt]", "targets: [gtp]", 1),
+		file + ":7:21: doors.vault.targets[0]: ":            strings.Replace(good, "targets: [gpt]", "targets: [gtp]", 1),
 		"free the address, or give another":                 strings.Replace(good, `listen: "127.0.0.1:0"`, `listen: "`+taken.Addr().String()+`"`, 1),
 	} {
 		write(t, file, text)
