@@ -199,6 +199,11 @@ func TestGatewayExchangesForTheUser(t *testing.T) {
 		if n := p.fetches.Load(); n != 1 {
 			t.Errorf("the issuer was asked %d times", n)
 		}
+		h.settle(t)
+		text, _ := json.Marshal(h.room.Describe())
+		if want := fmt.Sprintf(`[{"route":"openai","at":"/openai","upstream":%q,"target":"gpt","under_way":0,"users":2}]`, u.URL); string(text) != want {
+			t.Errorf("described as %s", text)
+		}
 	}
 }
 

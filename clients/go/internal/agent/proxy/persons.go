@@ -69,3 +69,9 @@ func (p *persons) sweep() {
 		e = previous
 	}
 }
+
+func (p *persons) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.order.Len()
+}

@@ -91,3 +91,9 @@ func (u *users) sweep(all bool) {
 		e = previous
 	}
 }
+
+func (u *users) len() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.order.Len()
+}
