@@ -19,7 +19,8 @@ var bedrockCodes = map[string]string{
 	"ExpiredToken":               "ExpiredTokenException",
 }
 
-// serveBedrock is the runtime: POST /model/<id>/invoke and /model/<id>/converse.
+// serveBedrock is the runtime: POST /model/<id>/invoke, /model/<id>/converse and
+// /model/<id>/converse-stream.
 func (s *Server) serveBedrock(rw http.ResponseWriter, r *http.Request) {
 	out, refused := s.talk(r)
 	rw.Header().Set("Content-Type", "application/json")
@@ -32,6 +33,14 @@ func (s *Server) serveBedrock(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("x-amzn-ErrorType", code)
 		rw.WriteHeader(refused.status)
 		_ = json.NewEncoder(rw).Encode(map[string]string{"message": refused.message})
+		return
+	}
+	if events, ok := out.([]event); ok {
+		rw.Header().Set("Content-Type", "application/vnd.amazon.eventstream")
+		for _, e := range events {
+			_, _ = rw.Write(e.encode())
+			_ = http.NewResponseController(rw).Flush()
+		}
 		return
 	}
 	_ = json.NewEncoder(rw).Encode(out)
@@ -58,6 +67,8 @@ func (s *Server) talk(r *http.Request) (any, *refusal) {
 		return invoke(model, body, who)
 	case "converse":
 		return converse(body, who)
+	case "converse-stream":
+		return converseStream(body, who)
 	}
 	return nil, refuse(http.StatusNotFound, "UnknownOperationException", "")
 }
@@ -67,6 +78,9 @@ func (s *Server) caller(r *http.Request, body []byte, model string) (*identity, 
 	var who *identity
 	var refused *refusal
 	actions := []string{"bedrock:InvokeModel"} // Converse needs the same
+	if strings.HasSuffix(r.URL.Path, "-stream") {
+		actions[0] = "bedrock:InvokeModelWithResponseStream"
+	}
 	if key, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); bearer {
 		who, refused = s.bearer(key)
 		actions = append(actions, "bedrock:CallWithBearerToken")
@@ -126,8 +140,8 @@ func invoke(model string, body []byte, who *identity) (any, *refusal) {
 	}, nil
 }
 
-// converse answers as the Converse operation of Bedrock's API does.
-func converse(body []byte, who *identity) (any, *refusal) {
+// conversation checks what Converse and ConverseStream are asked.
+func conversation(body []byte) *refusal {
 	var in struct {
 		Messages []struct {
 			Role    string `json:"role"`
@@ -135,11 +149,37 @@ func converse(body []byte, who *identity) (any, *refusal) {
 		} `json:"messages"`
 	}
 	if json.Unmarshal(body, &in) != nil || len(in.Messages) == 0 || in.Messages[0].Role != "user" {
-		return nil, refuse(http.StatusBadRequest, "ValidationException", "A conversation must start with a user message. Try again with a conversation that starts with a user message.")
+		return refuse(http.StatusBadRequest, "ValidationException", "A conversation must start with a user message. Try again with a conversation that starts with a user message.")
+	}
+	return nil
+}
+
+// converse answers as the Converse operation of Bedrock's API does.
+func converse(body []byte, who *identity) (any, *refusal) {
+	if refused := conversation(body); refused != nil {
+		return nil, refused
 	}
 	return map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": []any{map[string]string{"text": who.says()}}}},
 		"stopReason": "end_turn", "metrics": map[string]int{"latencyMs": 1},
 		"usage": map[string]int{"inputTokens": 8, "outputTokens": 16, "totalTokens": 24},
 	}, nil
+}
+
+// converseStream answers as ConverseStream does: the same, in events.
+func converseStream(body []byte, who *identity) (any, *refusal) {
+	if refused := conversation(body); refused != nil {
+		return nil, refused
+	}
+	events := []event{{"messageStart", map[string]string{"role": "assistant"}}}
+	for _, word := range strings.SplitAfter(who.says(), " ") {
+		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": 0, "delta": map[string]string{"text": word}}})
+	}
+	return append(events,
+		event{"contentBlockStop", map[string]int{"contentBlockIndex": 0}},
+		event{"messageStop", map[string]string{"stopReason": "end_turn"}},
+		event{"metadata", map[string]any{
+			"usage": map[string]int{"inputTokens": 8, "outputTokens": 16, "totalTokens": 24}, "metrics": map[string]int{"latencyMs": 1},
+		}},
+	), nil
 }

@@ -8,5 +8,6 @@
 // answers with the codes, statuses and shapes of AWS.
 //
 // What it lacks: conditions beside those on texts (a statement with another never
-// helps), policies of permission boundaries and organizations, and streaming.
+// helps), policies of permission boundaries and organizations, and streams of what
+// /invoke answers.
 package awssandbox
