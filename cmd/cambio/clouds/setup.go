@@ -111,7 +111,11 @@ func (c *Clouds) handler(name string) (http.Handler, error) {
 		}), nil
 	case OpenAI:
 		return openaisandbox.New(w, openaisandbox.Provider{
-			ID: openaiPool, Audience: aud, Mappings: []openaisandbox.Mapping{{ServiceAccountID: openaiUser, Subject: sub}},
+			ID: openaiPool, Audience: aud, Mappings: []openaisandbox.Mapping{
+				{ServiceAccountID: openaiUser, Subject: sub},
+				// Targets whose assertions name the user, such as gpt-people.
+				{ServiceAccountID: openaiUser, Subject: strings.TrimSuffix(sub, "*") + "-*"},
+			},
 		}), nil
 	}
 	return nil, fmt.Errorf("there is no stand-in called %q", name)
