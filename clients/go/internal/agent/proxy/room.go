@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
@@ -72,6 +73,11 @@ func New(s Settings, d Deps) (*Room, error) {
 		r.hosts = append(r.hosts, strings.ToLower(host))
 	}
 	var key *rsa.PrivateKey
+	room := int64(maxHeld)
+	for _, given := range s.Routes {
+		room = max(room, given.filled().Limits.Buffer)
+	}
+	memory := semaphore.NewWeighted(room)
 	for i, given := range s.Routes {
 		filled := given.filled()
 		t, err := newRoute(filled, s.callersOf(filled), d, m)
@@ -82,6 +88,7 @@ func New(s Settings, d Deps) (*Room, error) {
 			t.key = key
 		}
 		if err == nil {
+			t.memory = memory
 			err = t.issue(filled, d)
 		}
 		if err != nil {
@@ -174,7 +181,14 @@ func (h handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	seen := &writer{ResponseWriter: w}
 	t, failure := (*route)(nil), error(nil)
 	defer func() {
+		broken := recover() // an answer that broke off half way (http.ErrAbortHandler)
+		if broken != nil && failure == nil {
+			failure = errBroken
+		}
 		h.record(req, t, seen.status, h.now().Sub(began), failure)
+		if broken != nil {
+			panic(broken)
+		}
 	}()
 	refused := h.foreign(req)
 	var p place
@@ -195,6 +209,8 @@ func (h handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	failure = t.serve(seen, req, o, h.secret)
 }
+
+var errBroken = errors.New("the answer broke off: the upstream, or the caller, ended it")
 
 // find is the route of a request, and its path there. The path is that of the request
 // line, byte for byte.

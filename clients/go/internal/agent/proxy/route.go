@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	cambio "github.com/cambio-sts/cambio/clients/go"
 )
 
@@ -47,8 +49,9 @@ type route struct {
 	now       func() time.Time
 	meter     *routeMeter
 	slots     chan struct{}
-	transport *http.Transport // where users need not be kept apart
-	users     *users          // where they are
+	memory    *semaphore.Weighted // for bodies that are held, of all routes
+	transport *http.Transport     // where users need not be kept apart
+	users     *users              // where they are
 	shared    *issuer
 	gate      *gate
 	persons   *persons
@@ -282,6 +285,8 @@ func (t *route) serve(w http.ResponseWriter, req *http.Request, o *order, secret
 		// connection is not read (RFC 9112 §6.1).
 		w.Header().Set("Connection", "close")
 	}
+	send := &sender{route: t, base: transport, from: o.from}
+	defer send.release()
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = o.url, o.url.Host
@@ -291,7 +296,7 @@ func (t *route) serve(w http.ResponseWriter, req *http.Request, o *order, secret
 			}
 			forwardTrailers(pr.In, pr.Out, t.auth)
 		},
-		Transport:     &sender{route: t, base: transport, from: o.from},
+		Transport:     send,
 		FlushInterval: -1,
 		BufferPool:    &copying,
 		ErrorLog:      log.New(discard{}, "", 0),

@@ -16,11 +16,16 @@ type sender struct {
 	route *route
 	base  http.RoundTripper
 	from  *issuer
+	kept  int64 // bytes of memory that are reserved for the body
 }
+
+// maxHeld bounds the bodies that one proxy holds at a time, in bytes; the next one waits.
+// It is not less than a route's limits.buffer.
+const maxHeld = 128 << 20
 
 // RoundTrip sends (http.RoundTripper). Headers are set on a copy.
 func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, held, err := s.route.hold(req)
+	body, held, err := s.hold(req)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +67,8 @@ func (s *sender) send(req *http.Request, body []byte, held bool, c *cambio.Crede
 
 // hold reads a body into memory if it has to be signed, or is short and its length
 // known. One that comes in pieces streams: who sends so may wait for answers between.
-func (t *route) hold(req *http.Request) (body []byte, held bool, err error) {
+func (s *sender) hold(req *http.Request) (body []byte, held bool, err error) {
+	t := s.route
 	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
 		return nil, true, nil
 	}
@@ -72,6 +78,14 @@ func (t *route) hold(req *http.Request) (body []byte, held bool, err error) {
 	if req.ContentLength > t.limits.Buffer {
 		return nil, false, errTooLong
 	}
+	size := t.limits.Buffer
+	if req.ContentLength > 0 {
+		size = req.ContentLength
+	}
+	if err := t.memory.Acquire(req.Context(), size); err != nil {
+		return nil, false, err
+	}
+	s.kept = size
 	var b bytes.Buffer
 	if req.ContentLength > 0 {
 		b.Grow(int(req.ContentLength) + bytes.MinRead)
@@ -90,6 +104,13 @@ func (t *route) hold(req *http.Request) (body []byte, held bool, err error) {
 type uploadError struct{ error }
 
 func (e *uploadError) Unwrap() error { return e.error }
+
+// release gives the memory back when the request has ended.
+func (s *sender) release() {
+	if s.kept > 0 {
+		s.route.memory.Release(s.kept)
+	}
+}
 
 // left reports whether a request ended because its caller left.
 func left(ctx context.Context, err error) bool {

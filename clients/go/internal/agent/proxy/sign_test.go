@@ -297,3 +297,44 @@ func TestRequestsAreSignedForOCI(t *testing.T) {
 		t.Errorf("%d exchanges", n)
 	}
 }
+
+// Bodies that are held have a bound together: who comes when it is reached waits, and is
+// served.
+func TestBodiesThatAreHeldAreBounded(t *testing.T) {
+	server := standin.New(t)
+	server.Serve("aws", vendAWS)
+	var mu sync.Mutex
+	under, most := 0, 0
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	u := newUpstream(t, func(http.ResponseWriter, *http.Request) {
+		mu.Lock()
+		under++
+		most = max(most, under)
+		mu.Unlock()
+		arrived <- struct{}{}
+		<-leave
+		mu.Lock()
+		under--
+		mu.Unlock()
+	})
+	h := serve(t, server.Client(), server.Clock.Now, fmt.Sprintf(
+		"routes:\n- {provider: bedrock, region: us-east-1, target: aws, upstream: %q, ca_file: %q, limits: {buffer: %d}}\n", u.URL, u.ca, 64<<20))
+	var wait sync.WaitGroup
+	for range 6 { // of unknown length, so that each reserves what it may have: two fit
+		wait.Go(func() {
+			if resp, text := h.ask(t, "POST", "/bedrock/model/m/invoke", io.MultiReader(strings.NewReader("{}")), nil); resp.StatusCode != 200 {
+				t.Errorf("%d %s", resp.StatusCode, text)
+			}
+		})
+	}
+	for range 3 {
+		<-arrived
+		<-arrived
+		leave <- struct{}{}
+		leave <- struct{}{}
+	}
+	wait.Wait()
+	if most != 2 {
+		t.Errorf("%d at a time", most)
+	}
+}

@@ -143,6 +143,10 @@ func TestSilenceEndsAStream(t *testing.T) {
 	if text, err := io.ReadAll(resp.Body); err == nil || string(text) != "data: 1\n\n" {
 		t.Errorf("%q %v", text, err)
 	}
+	h.settle(t)
+	if !strings.Contains(h.log.String(), "the answer broke off") {
+		t.Error("the log does not say that the answer broke off")
+	}
 }
 
 func TestAnswerThatDoesNotBegin(t *testing.T) {
