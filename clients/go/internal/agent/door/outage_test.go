@@ -285,3 +285,37 @@ func TestManyCallersCauseOneExchange(t *testing.T) {
 		t.Errorf("%d exchanges for %d targets", n, len(doors))
 	}
 }
+
+// An SDK that asks ahead of the end, by as much as its vendor has set, gets another
+// credential, and one that asks earlier the same.
+func TestSDKsThatAskAheadGetAnother(t *testing.T) {
+	a, doors := calls(t)
+	ahead := map[string]time.Duration{
+		"aws": 15 * time.Minute, "azure": 5*time.Minute + 30*time.Second, "gce": 5*time.Minute + 30*time.Second,
+		"ibm": 5*time.Minute + 30*time.Second, "vault": 5*time.Minute + 30*time.Second, "oci": 10 * time.Minute,
+	}
+	target := map[string]string{"aws": "bedrock", "azure": "azure-openai", "gce": "vertex", "ibm": "watsonx", "vault": "db", "oci": "oci-genai"}
+	ask := func(name string) int {
+		r := doors[name].make()
+		if resp, _ := doors[name].send(t, r, r.Write); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", name, resp.Status)
+		}
+		return a.cambio.Exchanges(target[name])
+	}
+	for name := range doors {
+		ask(name)
+	}
+	began := a.cambio.Clock.Now()
+	for _, left := range []time.Duration{20 * time.Minute, 15 * time.Minute, 10 * time.Minute, 5*time.Minute + 30*time.Second} {
+		a.cambio.Clock.Advance(began.Add(life - left).Sub(a.cambio.Clock.Now()))
+		for name := range doors {
+			want := 1
+			if left <= ahead[name] {
+				want = 2
+			}
+			if n := ask(name); n != want {
+				t.Errorf("%s with %v left: %d exchanges; want %d", name, left, n, want)
+			}
+		}
+	}
+}
