@@ -30,6 +30,14 @@ words() {
   # Machine paths and unfinished marks.
   ! git grep -nIE '(/wor[k]/|/roo[t]/|TOD[O]|FIXM[E]|XX[X])' -- . ':!*.sum' ':!*package-lock.json'
 }
+rules() {
+  # Each rule of docs/security.md that is not for later has a test that carries its number.
+  local n missing=
+  for n in $(grep -E '^- \*\*S[0-9]' docs/security.md | grep -v '\*\* Later:' | grep -oE '^- \*\*[^*]*' | grep -oE '[0-9]+'); do
+    git grep -qE "func TestS${n}[A-Z]" -- '*_test.go' || missing+=" S$n"
+  done
+  [ -z "$missing" ] || { echo "rules without a test:$missing"; return 1; }
+}
 skips() { ! git grep -nE '\bt\.Skip|\bb\.Skip' -- '*_test.go'; }
 
 step gofmt formatted
@@ -45,5 +53,6 @@ step buf proto/lint.sh
 step go.mod tidy
 step shell shells
 step words words
+step rules rules
 step skips skips
 exit "$failed"
