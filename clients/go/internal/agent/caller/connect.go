@@ -12,6 +12,7 @@ import (
 	"time"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/spiffe"
 )
 
 // maxFile bounds a secret and a CA file, in bytes.
@@ -51,6 +52,8 @@ func (s *Settings) identity() (cambio.Identity, error) {
 		return cambio.Environment(s.Environment), nil
 	case s.GitHubActions != "":
 		return cambio.GitHubActions(s.GitHubActions), nil
+	case s.SPIFFE != nil:
+		return spiffe.New(s.SPIFFE.Audience, s.SPIFFE.Socket)
 	case s.OIDC != nil:
 		o := s.OIDC
 		return cambio.ClientCredentials(cambio.OIDC{

@@ -15,10 +15,17 @@ import (
 // CAMBIO_TOKEN_FILE and CAMBIO_TOKEN, a GitHub Actions job's ID token, or the file
 // cambio.DefaultTokenFile, the first that is there.
 type Settings struct {
-	File          string `yaml:"file"`           // read for each exchange: a projected service account token, say
-	Environment   string `yaml:"environment"`    // name of the variable that holds it
-	GitHubActions string `yaml:"github_actions"` // audience of the job's ID token
-	OIDC          *OIDC  `yaml:"oidc"`
+	File          string  `yaml:"file"`           // read for each exchange: a projected service account token, say
+	Environment   string  `yaml:"environment"`    // name of the variable that holds it
+	GitHubActions string  `yaml:"github_actions"` // audience of the job's ID token
+	SPIFFE        *SPIFFE `yaml:"spiffe"`
+	OIDC          *OIDC   `yaml:"oidc"`
+}
+
+// SPIFFE is a JWT-SVID of the Workload API.
+type SPIFFE struct {
+	Socket   string `yaml:"socket"`   // unix:///path; default: SPIFFE_ENDPOINT_SOCKET
+	Audience string `yaml:"audience"` // what the server's trust expects
 }
 
 // OIDC is an access token by client credentials (RFC 6749 §4.4).
@@ -44,7 +51,7 @@ func (s *Settings) Check() []error {
 		set  bool
 	}{
 		{"file", s.File != ""}, {"environment", s.Environment != ""}, {"github_actions", s.GitHubActions != ""},
-		{"oidc", s.OIDC != nil},
+		{"spiffe", s.SPIFFE != nil}, {"oidc", s.OIDC != nil},
 	} {
 		if kind.set {
 			given = append(given, kind.name)
@@ -56,6 +63,9 @@ func (s *Settings) Check() []error {
 	}
 	if strings.ContainsAny(s.Environment, "=\x00") {
 		faults = append(faults, errors.New("environment: write the name of a variable, not its value"))
+	}
+	if s.SPIFFE != nil && s.SPIFFE.Audience == "" {
+		faults = append(faults, errors.New("spiffe.audience: say which audience the server's trust expects"))
 	}
 	if o := s.OIDC; o != nil {
 		if _, err := cambio.ClientCredentials(cambio.OIDC{TokenURL: o.TokenURL, ClientID: "x", ClientSecret: func() (cambio.Secret, error) { return cambio.Secret{}, nil }}); err != nil {

@@ -62,6 +62,7 @@ func TestFaults(t *testing.T) {
 		"two identities":  {"url: https://c.example\nidentity: {file: x, environment: Y}", nil, []string{"2:21: identity.environment: only one identity can be given, and there are file and environment"}},
 		"secret as name":  {"url: https://c.example\nidentity: {environment: A=b}", nil, []string{"2:12: identity.environment: write the name of a variable"}},
 		"oidc":            {"url: https://c.example\nidentity: {oidc: {token_url: http://idp.example}}", nil, []string{"identity.oidc.client_id", "identity.oidc.client_secret_file", "2:19: identity.oidc.token_url: secrets go over https"}},
+		"spiffe":          {"url: https://c.example\nidentity: {spiffe: {socket: unix:///s}}", nil, []string{"2:12: identity.spiffe.audience: say which audience"}},
 		"half a client":   {"url: https://c.example\nclient: {id: x}", nil, []string{"2:1: client.secret_file: give the file"}},
 		"ops for all":     {"url: https://c.example\nops: {listen: \":9909\"}", nil, []string{"2:7: ops.listen: \":9909\" is not an address of this machine alone"}},
 		"ops elsewhere":   {"url: https://c.example\nops: {listen: 10.0.0.1:1}", nil, []string{"ops.listen"}},

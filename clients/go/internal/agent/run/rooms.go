@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -130,6 +132,9 @@ func (r *Rooms) checksUsers() bool {
 // Run is the background work of the rooms, until ctx ends. keepers says whether
 // credentials are held ready that nobody asks for.
 func (r *Rooms) Run(ctx context.Context, keepers bool) {
+	if path := r.Config.Proxy.SecretFile; path != "" {
+		_ = os.MkdirAll(filepath.Dir(path), 0o700) // the proxy says so if it cannot write there
+	}
 	var all sync.WaitGroup
 	for name, work := range map[string]func(context.Context) error{"doors": r.Door.Run, "files": r.File.Run, "proxy": r.Proxy.Run} {
 		all.Go(func() {
