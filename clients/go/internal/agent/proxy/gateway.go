@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -42,11 +43,12 @@ func (g *Gateway) maxUsers() int {
 
 // gate verifies callers' tokens.
 type gate struct {
-	issuer   string
-	skew     time.Duration
-	required map[string][]string
-	verifier *oidc.IDTokenVerifier
-	now      func() time.Time
+	issuer, audience string
+	algorithms       []string
+	skew             time.Duration
+	required         map[string][]string
+	verifier         *oidc.IDTokenVerifier
+	now              func() time.Time
 }
 
 // verified is a token that is good.
@@ -68,12 +70,16 @@ func newGate(g Gateway, now func() time.Time) (*gate, error) {
 	for name, value := range g.RequiredClaims {
 		required[name] = accepted(value)
 	}
-	return &gate{
-		issuer: g.Issuer, skew: g.skew(), required: required, now: now,
-		verifier: oidc.NewVerifier(g.Issuer, newKeys(g.Issuer, g.JWKSURL, roots, names, now), &oidc.Config{
-			ClientID: g.Audience, SupportedSigningAlgs: names, SkipExpiryCheck: true, // checked below, with the skew
-		}),
-	}, nil
+	made := &gate{issuer: g.Issuer, audience: g.Audience, algorithms: names, skew: g.skew(), required: required, now: now}
+	made.verifier = made.verifierOf(newKeys(g.Issuer, g.JWKSURL, roots, names, now))
+	return made, nil
+}
+
+// verifierOf checks all but times and claims, by these keys.
+func (g *gate) verifierOf(k *keys) *oidc.IDTokenVerifier {
+	return oidc.NewVerifier(g.issuer, k, &oidc.Config{
+		ClientID: g.audience, SupportedSigningAlgs: g.algorithms, SkipExpiryCheck: true, // that is below, with the skew
+	})
 }
 
 // verify finds the one bearer token of a request and checks it: signature, issuer,
@@ -84,7 +90,7 @@ func (g *gate) verify(req *http.Request) (verified, *refusal) {
 		return verified{}, unproven("send one token of %s as Authorization: Bearer", g.issuer)
 	}
 	scheme, text, _ := strings.Cut(lines[0], " ")
-	if text = strings.Trim(text, " "); !strings.EqualFold(scheme, "Bearer") || len(text) > maxToken || strings.Count(text, ".") != 2 {
+	if text = strings.Trim(text, " "); !strings.EqualFold(scheme, "Bearer") || len(text) > maxToken || !compact(text) {
 		return verified{}, unproven("send a token of %s as Authorization: Bearer", g.issuer)
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), fetchTimeout)
@@ -122,6 +128,18 @@ func (g *gate) verify(req *http.Request) (verified, *refusal) {
 		}
 	}
 	return verified{cambio.NewSecret(text), expires}, nil
+}
+
+// compact reports whether a text is a JWT as its issuer wrote it: three parts, each in the
+// one encoding that its bytes have (RFC 4648 §3.5), so that a token has one hash.
+func compact(text string) bool {
+	parts := strings.Split(text, ".")
+	for _, part := range parts {
+		if _, err := base64.RawURLEncoding.Strict().DecodeString(part); err != nil || strings.ContainsAny(part, "\r\n") {
+			return false
+		}
+	}
+	return len(parts) == 3
 }
 
 // unproven is RFC 6750 §3.

@@ -107,7 +107,7 @@ func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error
 func check(set []jose.JSONWebKey, signed *jose.JSONWebSignature, head jose.Header) ([]byte, bool) {
 	for _, key := range set {
 		if head.KeyID != "" && key.KeyID != head.KeyID || key.Use != "" && key.Use != "sig" ||
-			key.Algorithm != "" && key.Algorithm != head.Algorithm || !key.IsPublic() {
+			key.Algorithm != "" && key.Algorithm != head.Algorithm {
 			continue
 		}
 		if payload, err := signed.Verify(key); err == nil {
@@ -184,19 +184,29 @@ func (k *keys) download(ctx context.Context) ([]jose.JSONWebKey, error) {
 		}
 		at = document.JWKSURI
 	}
+	var text json.RawMessage
+	if err := k.get(ctx, at, &text); err != nil {
+		return nil, err
+	}
+	return parseKeys(text)
+}
+
+// parseKeys reads a key set. Keys of kinds that are not understood are left out (RFC 7517
+// §5), and so is what is no public key: anybody may know how to sign with those.
+func parseKeys(text []byte) ([]jose.JSONWebKey, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := k.get(ctx, at, &raw); err != nil {
-		return nil, err
+	if json.Unmarshal(text, &raw) != nil {
+		return nil, errors.New("the issuer's keys are no JSON")
 	}
 	if len(raw.Keys) > maxKeys {
 		return nil, fmt.Errorf("the issuer has more than %d keys", maxKeys)
 	}
 	var set []jose.JSONWebKey
-	for _, text := range raw.Keys {
+	for _, one := range raw.Keys {
 		var key jose.JSONWebKey
-		if json.Unmarshal(text, &key) == nil { // others are not understood (RFC 7517 §5)
+		if json.Unmarshal(one, &key) == nil && key.Valid() && key.IsPublic() {
 			set = append(set, key)
 		}
 	}
