@@ -68,7 +68,8 @@ func WithClock(now func() time.Time, random func() float64) Option {
 }
 
 // New makes a client of the server whose issuer URL is given; empty: CAMBIO_URL. The
-// URL is https, save on loopback. identity nil: FromEnvironment.
+// URL is https, save on loopback. identity nil: FromEnvironment. CAMBIO_CLIENT_ID and
+// CAMBIO_CLIENT_SECRET_FILE make it a registered client, unless WithClientSecret does.
 func New(issuer string, identity Identity, options ...Option) (*Client, error) {
 	if issuer == "" {
 		if issuer = os.Getenv("CAMBIO_URL"); issuer == "" {
@@ -95,6 +96,9 @@ func New(issuer string, identity Identity, options ...Option) (*Client, error) {
 	}
 	for _, option := range options {
 		option(c)
+	}
+	if id := os.Getenv("CAMBIO_CLIENT_ID"); c.id == "" && id != "" {
+		c.id, c.secret = id, SecretFile(os.Getenv("CAMBIO_CLIENT_SECRET_FILE"))
 	}
 	own := *c.http
 	own.CheckRedirect = refuseRedirect

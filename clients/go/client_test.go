@@ -85,6 +85,21 @@ func TestRFC6749Section2_3_1ClientSecretsAreFormEncoded(t *testing.T) {
 	}
 }
 
+func TestTheEnvironmentNamesTheClient(t *testing.T) {
+	b := newBureau(t)
+	t.Setenv("CAMBIO_CLIENT_ID", "agent")
+	t.Setenv("CAMBIO_CLIENT_SECRET_FILE", tokenFile(t, "hush\n"))
+	client, _ := newClient(t, b, workload())
+	if _, err := client.Exchange(t.Context(), cambio.Request{Audience: "x"}); err != nil || !reflect.DeepEqual(b.basics, []string{"agent hush"}) {
+		t.Errorf("sent %d, %v", len(b.basics), err)
+	}
+	t.Setenv("CAMBIO_CLIENT_SECRET_FILE", tokenFile(t, " "))
+	client, _ = newClient(t, b, workload())
+	if _, err := client.Exchange(t.Context(), cambio.Request{Audience: "x"}); err == nil || !strings.Contains(err.Error(), "the client's secret") || b.asked() != 1 {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestACredentialDiesWithTheTokenThatBoughtIt(t *testing.T) {
 	b := newBureau(t)
 	for name, test := range map[string]struct {

@@ -68,6 +68,26 @@ func File(path string) Identity {
 	})
 }
 
+// SecretFile reads a secret anew each time, for WithClientSecret and OIDC.
+func SecretFile(path string) func() (Secret, error) {
+	return func() (Secret, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return Secret{}, err
+		}
+		defer f.Close()
+		text, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+		if err != nil {
+			return Secret{}, err
+		}
+		secret := strings.TrimSpace(string(text))
+		if secret == "" || len(secret) > maxToken {
+			return Secret{}, fmt.Errorf("%s: a secret has 1 to %d bytes", path, maxToken)
+		}
+		return NewSecret(secret), nil
+	}
+}
+
 // Environment reads the token from a variable of the process, such as a CI system sets.
 func Environment(variable string) Identity {
 	return IdentityFunc(func(context.Context) (SubjectToken, error) {

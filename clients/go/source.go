@@ -189,12 +189,13 @@ func (s *Source) fly(f *flight, forced time.Time) {
 		s.refused.Add(1)
 		s.failed = err
 		wait := min(backOff<<min(s.failures, 8), maxBackOff)
+		wait = wait/2 + time.Duration(s.client.random()*float64(wait)/2)
 		var refused *Error
 		if errors.As(err, &refused) {
 			wait = max(wait, refused.RetryAfter)
 		}
 		s.failures++
-		s.until = now.Add(wait/2 + time.Duration(s.client.random()*float64(wait)/2))
+		s.until = now.Add(wait)
 	}
 	f.credential, f.err = credential, err
 	close(f.done)

@@ -135,11 +135,11 @@ func TestRetryAfterIsWaitedOut(t *testing.T) {
 	if _, err := source.Credential(t.Context()); err == nil {
 		t.Fatal("no error")
 	}
-	clock.Pass(70 * time.Second)
+	clock.Pass(99 * time.Second)
 	if _, err := source.Credential(t.Context()); err == nil || b.asked() != 1 {
 		t.Errorf("asked %d times: %v", b.asked(), err)
 	}
-	clock.Pass(31 * time.Second)
+	clock.Pass(2 * time.Second)
 	b.decide(nil)
 	value(t, source)
 }
