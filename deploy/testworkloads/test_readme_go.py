@@ -53,7 +53,9 @@ def test_program_runs(heading: str, module: Path, dev: Dev, environment: dict[st
     folder = module / re.sub(r"\W+", "-", heading.lower())
     folder.mkdir()
     (folder / "main.go").write_text(programs()[heading])
-    built = subprocess.run(["go", "build", "-o", str(folder / "program"), "."], cwd=folder, capture_output=True, text=True, timeout=300, env=dict(os.environ))
+    built = subprocess.run(
+        ["go", "build", "-o", str(folder / "program"), "."], cwd=folder, capture_output=True, text=True, timeout=300, env=dict(os.environ)
+    )
     assert built.returncode == 0, built.stderr
     person = write_secret(work / "readme-go-person.jwt", dev.user_token("ada", "engineering"))
     agent = write_secret(work / "readme-go-agent.jwt", dev.token("agents", "assistant"))
