@@ -177,6 +177,9 @@ func (a *Agent) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Targets) == 0 {
+		return errors.New("targets: there is none, so there is nothing to serve: name one, or set CAMBIO_TARGET")
+	}
 	before := a.current.Load()
 	g := &generation{loaded: time.Now(), caller: keyOf(c), done: make(chan struct{})}
 	var previous *Rooms
