@@ -14,9 +14,17 @@ Fixtures, of which a test takes what it needs; nothing is built or started befor
                   the import path has clients/python. A status other than 0 fails the test
   agent_binary    cambio-agent, as `go build` makes it
   agent_config    agent_config(targets={…}, doors={…}, …): the path of a configuration file;
-                  url and identity are those of dev and token_file if they are not given
+                  url and identity are those of dev and token_file if they are not given,
+                  and ops listens at any port
   start_agent     start_agent(path, environment=…): `cambio-agent run`, once it is ready, as
                   house.Agent; it is stopped after the test, and has to end with status 0
+  keep_agent      the same, and it is stopped after the file's last test
+  authority       authority.Authority: certifies what the tests serve on loopback
+  sdk_environment the environment of a workload that knows nothing of Cambio: no CAMBIO_… there
+  ask             ask("newest", environment, "aws", …): what the SDKs of these modules of
+                  scripts/asks are told, by call
+  asking          asking("newest", environment, "aws", …): a program that goes on, as
+                  asking.Asking; it is ended after the test
 
 What the programs print is in logs/ of the run's work folder, and is searched for secrets at
 the end, as is what the tests print: run.sh. Nothing is skipped: what cannot run fails.
@@ -31,9 +39,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from asking import SCRIPT, Asking
+from authority import Authority
 from house import ROOT, Agent, Dev, build, plain_environment
 from programs import Program
 
@@ -120,7 +131,8 @@ def agent_binary(work: Path) -> Path:
 @pytest.fixture(scope="session")
 def agent_config(dev: Dev, token_file: Path, work: Path) -> Callable[..., Path]:
     def write(**settings: object) -> Path:
-        settings = {"url": dev.url, "identity": {"file": str(token_file)}} | settings
+        ops = {"listen": "localhost:0"}  # another text than that of doors: each address is bound once
+        settings = {"url": dev.url, "identity": {"file": str(token_file)}, "ops": ops} | settings
         path = work / f"agent-{next(_names)}.yaml"
         path.write_text(yaml.safe_dump(settings, sort_keys=False))
         return path
@@ -128,8 +140,7 @@ def agent_config(dev: Dev, token_file: Path, work: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.fixture
-def start_agent(agent_binary: Path, work: Path, logs: Path) -> Iterator[Callable[..., Agent]]:
+def _starting(binary: Path, work: Path, logs: Path) -> Iterator[Callable[..., Agent]]:
     running: list[Agent] = []
 
     def start(config: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Agent:
@@ -138,7 +149,7 @@ def start_agent(agent_binary: Path, work: Path, logs: Path) -> Iterator[Callable
         program = Program(
             name,
             logs / f"{name}.log",
-            [str(agent_binary), "run", "--config", str(config), "--ready-file", str(ready), *arguments],
+            [str(binary), "run", "--config", str(config), "--ready-file", str(ready), *arguments],
             environment or plain_environment(),
             work,
         )
@@ -153,3 +164,47 @@ def start_agent(agent_binary: Path, work: Path, logs: Path) -> Iterator[Callable
     yield start
     statuses = [agent.stop() for agent in running]
     assert statuses == [0] * len(running), "\n".join(agent.program.text() for agent in running)
+
+
+@pytest.fixture
+def start_agent(agent_binary: Path, work: Path, logs: Path) -> Iterator[Callable[..., Agent]]:
+    yield from _starting(agent_binary, work, logs)
+
+
+@pytest.fixture(scope="module")
+def keep_agent(agent_binary: Path, work: Path, logs: Path) -> Iterator[Callable[..., Agent]]:
+    yield from _starting(agent_binary, work, logs)
+
+
+@pytest.fixture(scope="session")
+def authority(work: Path) -> Authority:
+    return Authority(work / "authority")
+
+
+@pytest.fixture(scope="session")
+def sdk_environment(clouds_env: dict[str, str], work: Path) -> dict[str, str]:
+    none = str(work / "none")  # what a person has at home is not asked
+    e = plain_environment() | clouds_env | {"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "CLOUDSDK_CONFIG": none}
+    del e["NO_GCE_CHECK"]
+    return e
+
+
+@pytest.fixture(scope="session")
+def ask(run_python: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+    def answers(which: str, environment: Mapping[str, str], *modules: str) -> dict[str, Any]:
+        return json.loads(run_python(which, SCRIPT, *modules, environment=environment).splitlines()[-1])
+
+    return answers
+
+
+@pytest.fixture
+def asking(python: Callable[[str], str], work: Path, logs: Path) -> Iterator[Callable[..., Asking]]:
+    running: list[Asking] = []
+
+    def start(which: str, environment: Mapping[str, str], *modules: str) -> Asking:
+        running.append(Asking(python(which), environment, work, logs / f"asking-{next(_names)}.log", *modules))
+        return running[-1]
+
+    yield start
+    for program in running:
+        program.stop()
