@@ -1,12 +1,9 @@
 package door
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -38,8 +35,8 @@ type gce struct {
 }
 
 func (r *Room) gceDoor(s *GCE) (*door, error) {
-	if err := peersKnown(); err != nil {
-		return nil, err
+	if err := listen.PeersKnown(); err != nil {
+		return nil, fmt.Errorf("gce: %w: remove this door, and use external_account credentials (GOOGLE_APPLICATION_CREDENTIALS)", err)
 	}
 	names := []string{s.Target}
 	for _, name := range s.Identities {
@@ -76,7 +73,7 @@ func (g *gce) admit(r *http.Request) error {
 	case len(r.Header["X-Forwarded-For"]) > 0:
 		return &refusal{status: http.StatusForbidden, code: "forbidden", text: "nothing that was forwarded is answered here"}
 	}
-	uid, err := peerUID(listen.Conn(r.Context()))
+	uid, err := listen.PeerUID(listen.Conn(r.Context()))
 	if err != nil {
 		return &refusal{status: http.StatusForbidden, code: "forbidden", text: "whose process asks cannot be told: " + err.Error()}
 	}
@@ -233,21 +230,4 @@ func (g *gce) text(w http.ResponseWriter, text string) error {
 func (g *gce) refuse(w http.ResponseWriter, f *refusal) {
 	g.mark(w)
 	plainly(w, f)
-}
-
-// peerUID is whose process the other end of a connection of this machine is.
-func peerUID(c net.Conn) (uint32, error) {
-	if c == nil {
-		return 0, errors.New("there is no connection")
-	}
-	own, ok := c.LocalAddr().(*net.TCPAddr)
-	peer, ok2 := c.RemoteAddr().(*net.TCPAddr)
-	if !ok || !ok2 {
-		return 0, errors.New("it is no TCP connection")
-	}
-	return socketUID(plainPort(peer.AddrPort()), plainPort(own.AddrPort()))
-}
-
-func plainPort(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }

@@ -200,13 +200,27 @@ func (r *Room) Run(ctx context.Context) error {
 // Once writes every file of the doors. Only those of OCI want the server.
 func (r *Room) Once(ctx context.Context) error { return r.write(ctx) }
 
-func (r *Room) write(ctx context.Context) error {
+// WriteSecret writes the secret's file, if there is to be one and it is not in place.
+func (r *Room) WriteSecret() error {
 	r.writing.Lock()
 	defer r.writing.Unlock()
+	return r.writeSecret()
+}
+
+func (r *Room) writeSecret() error {
 	if path := r.settings.SecretFile; path != "" && !inPlace(path, r.secret.Reveal(), 0o600) {
 		if err := put(path, r.secret.Reveal(), 0o600); err != nil {
 			return fmt.Errorf("secret_file: %w", err)
 		}
+	}
+	return nil
+}
+
+func (r *Room) write(ctx context.Context) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	if err := r.writeSecret(); err != nil {
+		return err
 	}
 	if r.authority != nil {
 		if path := r.settings.OCI.Proxymux.CAFile; !inPlace(path, string(r.authority.ca), 0o644) {

@@ -62,7 +62,7 @@ func (c *Callers) admit(req *http.Request, secret cambio.Secret) *refusal {
 	case c.Any:
 		return nil
 	case len(c.UIDs) > 0:
-		uid, err := peer(listen.Conn(req.Context()))
+		uid, err := listen.PeerUID(listen.Conn(req.Context()))
 		if err != nil || !slices.Contains(c.UIDs, uid) {
 			return refuse(http.StatusForbidden, "unknown_caller", "this user may not call: list the uid in callers")
 		}

@@ -124,13 +124,22 @@ func (r *Room) Handlers() map[string]http.Handler {
 	return map[string]http.Handler{r.settings.Listen: handler{r}}
 }
 
+// WriteSecret writes the secret's file, if there is to be one.
+func (r *Room) WriteSecret() error {
+	if r.settings.SecretFile == "" || len(r.routes) == 0 {
+		return nil
+	}
+	if err := renameio.WriteFile(r.settings.SecretFile, []byte(r.secret.Reveal()), 0o600, renameio.IgnoreUmask()); err != nil {
+		return fmt.Errorf("proxy.secret_file: %w", err)
+	}
+	return nil
+}
+
 // Run writes the secret's file, and gives up connections that nobody uses, until ctx
 // ends.
 func (r *Room) Run(ctx context.Context) error {
-	if r.settings.SecretFile != "" && len(r.routes) > 0 {
-		if err := renameio.WriteFile(r.settings.SecretFile, []byte(r.secret.Reveal()), 0o600, renameio.IgnoreUmask()); err != nil {
-			return fmt.Errorf("proxy.secret_file: %w", err)
-		}
+	if err := r.WriteSecret(); err != nil {
+		return err
 	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
