@@ -210,6 +210,9 @@ func (a *Agent) load(ctx context.Context) error {
 	if before != nil {
 		before.end() // two that write the same files would undo each other's work
 	}
+	// Who waits for the ready file reads these next. They are of the listeners that are
+	// bound: a start that fails leaves another agent's alone.
+	g.rooms.writeSecrets()
 	go func() {
 		defer close(g.done)
 		g.rooms.Run(work, true)

@@ -71,6 +71,12 @@ func Exec(ctx context.Context, c *config.Config, o Options, s Start) (status int
 			return 0, err
 		}
 		set["AWS_SHARED_CREDENTIALS_FILE"] = none
+		// boto3 before 1.33 knows no file of the secret.
+		secret, err := os.ReadFile(c.Doors.SecretFile)
+		if err != nil {
+			return 0, err
+		}
+		set["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = string(secret)
 	}
 	env, removed := exec.Environment(s.Command.Env, set)
 	for _, name := range removed {

@@ -129,12 +129,19 @@ func (r *Rooms) checksUsers() bool {
 	return len(p.Routes) > 0
 }
 
+// writeSecrets writes the files with the secrets that callers send. What fails is tried
+// again by Run, and said there.
+func (r *Rooms) writeSecrets() {
+	if path := r.Config.Proxy.SecretFile; path != "" {
+		_ = os.MkdirAll(filepath.Dir(path), 0o700)
+	}
+	_ = r.Door.WriteSecret()
+	_ = r.Proxy.WriteSecret()
+}
+
 // Run is the background work of the rooms, until ctx ends. keepers says whether
 // credentials are held ready that nobody asks for.
 func (r *Rooms) Run(ctx context.Context, keepers bool) {
-	if path := r.Config.Proxy.SecretFile; path != "" {
-		_ = os.MkdirAll(filepath.Dir(path), 0o700) // the proxy says so if it cannot write there
-	}
 	var all sync.WaitGroup
 	for name, work := range map[string]func(context.Context) error{"doors": r.Door.Run, "files": r.File.Run, "proxy": r.Proxy.Run} {
 		all.Go(func() {
