@@ -77,16 +77,16 @@ test-clients: ## The vendors' own clients, Python and Go, with what is vended; l
 test-mcp: ## MCP servers and clients of the official SDKs, and MCP's conformance suite (docs/conformance.md)
 	deploy/testmcp/run.sh
 
+.PHONY: test-go-client
+test-go-client: ## The Go client, its adapters and the agent, race detector on
+	MODULE=clients/go deploy/test/test.sh
+
 .PHONY: test-python
 test-python: ## The Python client: its tests on every Python at hand, ruff, pyright, and its wheel
 	clients/python/test.sh
 
 .PHONY: test-workloads
 test-workloads: ## Workloads with the clients, the agent and the vendors' SDKs, newest and oldest, against cambio dev
-	deploy/testworkloads/run.sh
-
-.PHONY: test-workloads
-test-workloads: ## Workloads with our clients: the README's Python, litellm, the agent with the vendors' SDKs
 	deploy/testworkloads/run.sh
 
 .PHONY: test-properties

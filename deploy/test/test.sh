@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# Runs the Go tests given (default: all, those of the client's module too) with the race
+# Runs the Go tests given (default: all) of MODULE (default: the server's) with the race
 # detector, keeps the whole log, and fails on a failure, on a skip, and on a secret in
 # the log.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p .cache
-log=.cache/test.log
+module=${MODULE:-.}
+log=$PWD/.cache/test.log
+[ "$module" = . ] || log=$PWD/.cache/test-${module//\//-}.log
 status=0
-go test -race -v -p 2 -timeout 9m "${@:-./...}" >"$log" 2>&1 || status=$?
-if [ "${*:-./...}" = ./... ]; then
-  (cd clients/go && go test -race -v -p 2 -timeout 9m ./...) >>"$log" 2>&1 || status=$?
-fi
+(cd "$module" && go test -race -v -p 2 -timeout 9m "${@:-./...}") >"$log" 2>&1 || status=$?
 
 # What a person wants to see: each package's line, and whatever failed.
 grep -E '^(ok|FAIL|panic:|\?)[[:space:]]' "$log" | grep -v 'no test files' || true
