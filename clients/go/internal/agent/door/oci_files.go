@@ -3,18 +3,13 @@ package door
 import (
 	"context"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
 
-	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 	"github.com/cambio-sts/cambio/clients/go/oci"
 )
 
@@ -27,7 +22,6 @@ const (
 	// much, half its life is what one gets. SDKs hold a token for dead five minutes
 	// before its end, and read the file then, not earlier.
 	ociHalf = 24 * time.Hour
-	maxKey  = 16 << 10 // bytes
 )
 
 // ociFiles keeps a resource principal of version 2.2 in a folder. The key stays the same
@@ -36,24 +30,19 @@ type ociFiles struct {
 	dir     string
 	key     *rsa.PrivateKey
 	session *oci.Session
-	written *cambio.Credential     // the token that is in the folder
 	region  atomic.Pointer[string] // as the token says
 }
 
 func (r *Room) ociFiles(s *OCIFiles, random io.Reader, before *ociFiles) (*ociFiles, error) {
 	f := &ociFiles{dir: s.Dir}
-	key, err := readKey(filepath.Join(s.Dir, ociKey))
-	switch {
-	case err == nil:
-		f.key = key
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("oci.files.dir: %w: remove the file, and a new key is made", err)
-	case before != nil && before.dir == s.Dir:
-		f.key = before.key
-	default:
-		if f.key, err = oci.NewKey(random); err != nil {
-			return nil, err
+	var err error
+	if f.key, err = disk.Own(0o600).Key(filepath.Join(s.Dir, ociKey), func() (*rsa.PrivateKey, error) {
+		if before != nil && before.dir == s.Dir {
+			return before.key, nil
 		}
+		return oci.NewKey(random)
+	}); err != nil {
+		return nil, fmt.Errorf("oci.files.dir: %w", err)
 	}
 	request, err := r.targets.Request(s.Target)
 	if err != nil {
@@ -73,52 +62,18 @@ func (f *ociFiles) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c == f.written {
-		return nil
-	}
 	token, err := oci.Read(c)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(f.dir, ociKey)); f.written == nil || err != nil {
-		block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(f.key)}
-		if err := f.put(ociKey, string(pem.EncodeToMemory(block))); err != nil {
+	for _, part := range []struct{ name, text string }{
+		{ociKey, string(disk.PEM(f.key))}, {ociRegion, token.Region}, {ociToken, token.Token.Reveal()},
+	} {
+		// There is no newline at an end: SDKs would send it.
+		if err := disk.Keep(filepath.Join(f.dir, part.name), part.text, 0o600); err != nil {
 			return err
 		}
 	}
-	if err := f.put(ociRegion, token.Region); err != nil {
-		return err
-	}
-	if err := f.put(ociToken, token.Token.Reveal()); err != nil {
-		return err
-	}
-	f.written = c
 	f.region.Store(&token.Region)
 	return nil
-}
-
-// put writes a file of the folder. There is no newline at its end: SDKs would send it.
-func (f *ociFiles) put(name, text string) error {
-	return put(filepath.Join(f.dir, name), text, 0o600)
-}
-
-// readKey reads the key of an earlier start.
-func readKey(path string) (*rsa.PrivateKey, error) {
-	text, err := readFile(path, maxKey)
-	if err != nil {
-		return nil, err
-	}
-	return parseKey(path, text)
-}
-
-func parseKey(path, text string) (*rsa.PrivateKey, error) {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil || block.Type != "RSA PRIVATE KEY" {
-		return nil, fmt.Errorf("%s holds no RSA key", path)
-	}
-	key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s holds no RSA key", path)
-	}
-	return key, nil
 }

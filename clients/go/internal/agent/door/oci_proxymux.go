@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 	"github.com/cambio-sts/cambio/clients/go/oci"
 )
 
@@ -86,7 +87,7 @@ func (p *proxymux) admit(r *http.Request) error {
 		return nil
 	}
 	if p.tokenFile != "" {
-		text, err := readFile(p.tokenFile, maxServiceAccountLen)
+		text, err := disk.Read(p.tokenFile, maxServiceAccountLen)
 		if own := cambio.NewSecret(strings.TrimSpace(text)); err == nil && !own.IsZero() && own.Equal(brought) {
 			return nil
 		}

@@ -161,7 +161,7 @@ func TestOCIKeyThatIsNoneIsNotReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := open(t, newCambio(t), door.Settings{}, nil)
-	if _, err := door.New(ociFiles(dir), door.Deps{Targets: a.targets}); err == nil || !strings.Contains(err.Error(), "remove the file") {
+	if _, err := door.New(ociFiles(dir), door.Deps{Targets: a.targets}); err == nil || !strings.Contains(err.Error(), "remove it") {
 		t.Errorf("%v", err)
 	}
 }

@@ -15,7 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/keep"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/secret"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 )
 
@@ -74,13 +76,13 @@ func New(s Settings, d Deps) (*Room, error) {
 	var err error
 	switch {
 	case s.SecretFrom != "":
-		if r.secret, err = readSecret(s.SecretFrom); err != nil {
+		if r.secret, err = secret.Read(s.SecretFrom); err != nil {
 			err = fmt.Errorf("secret_from: %w", err)
 		}
 	case previous.settings.SecretFrom == "" && !previous.secret.IsZero():
 		r.secret = previous.secret
 	default:
-		r.secret, err = newSecret(d.Random)
+		r.secret, err = secret.New(d.Random)
 	}
 	if err != nil {
 		return nil, err
@@ -208,8 +210,8 @@ func (r *Room) WriteSecret() error {
 }
 
 func (r *Room) writeSecret() error {
-	if path := r.settings.SecretFile; path != "" && !inPlace(path, r.secret.Reveal(), 0o600) {
-		if err := put(path, r.secret.Reveal(), 0o600); err != nil {
+	if path := r.settings.SecretFile; path != "" {
+		if err := secret.Keep(path, r.secret); err != nil {
 			return fmt.Errorf("secret_file: %w", err)
 		}
 	}
@@ -223,10 +225,8 @@ func (r *Room) write(ctx context.Context) error {
 		return err
 	}
 	if r.authority != nil {
-		if path := r.settings.OCI.Proxymux.CAFile; !inPlace(path, string(r.authority.ca), 0o644) {
-			if err := put(path, string(r.authority.ca), 0o644); err != nil {
-				return fmt.Errorf("oci.proxymux.ca_file: %w", err)
-			}
+		if err := disk.Keep(r.settings.OCI.Proxymux.CAFile, string(r.authority.ca), 0o644); err != nil {
+			return fmt.Errorf("oci.proxymux.ca_file: %w", err)
 		}
 	}
 	if r.files != nil {

@@ -387,7 +387,7 @@ func TestS36SecretFiles(t *testing.T) {
 		"blanks":     {strings.Repeat("s ", 32), "no blank"},
 		"empty":      {"", "32 printable characters"},
 		"not a text": {strings.Repeat("\x00", 40), "no blank"},
-		"endless":    {strings.Repeat("s", 1<<16), "too long"},
+		"endless":    {strings.Repeat("s", 1<<16), "more than 4096 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(shared, []byte(c.text), 0o600); err != nil {

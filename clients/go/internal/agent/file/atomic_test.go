@@ -2,109 +2,27 @@ package file
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
-	"pgregory.net/rapid"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 )
-
-// Whoever opens the file at any moment sees a whole old content or a whole new one, and
-// nothing in the folder ever has a bit that is not configured, whatever the umask.
-func TestReadersSeeWholeFiles(t *testing.T) {
-	old := syscall.Umask(0)
-	defer syscall.Umask(old)
-	rapid.Check(t, func(r *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			r.Fatal(err)
-		}
-		mode := os.FileMode(rapid.SampledFrom([]int{0o600, 0o400, 0o640, 0o644}).Draw(r, "mode"))
-		texts := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) []byte {
-			// Each content is one letter, so that a mixture is seen.
-			letter := rapid.ByteRange('a', 'z').Draw(r, "letter")
-			return bytes.Repeat([]byte{letter}, rapid.IntRange(1, 200_000).Draw(r, "size"))
-		}), 2, 6).Draw(r, "contents")
-		a, path := access{mode: mode, uid: os.Getuid(), gid: os.Getgid()}, filepath.Join(dir, "token")
-		if _, err := a.put(path, texts[0]); err != nil {
-			r.Fatal(err)
-		}
-		var end atomic.Bool
-		var fault atomic.Pointer[string]
-		say := func(text string) { fault.CompareAndSwap(nil, &text) }
-		var readers sync.WaitGroup
-		readers.Go(func() {
-			for !end.Load() {
-				text, err := os.ReadFile(path)
-				whole := false
-				for _, want := range texts {
-					whole = whole || bytes.Equal(text, want)
-				}
-				if err != nil || !whole {
-					say("a reader saw " + strconv.Itoa(len(text)) + " bytes that nobody wrote")
-				}
-			}
-		})
-		readers.Go(func() {
-			for !end.Load() {
-				entries, _ := os.ReadDir(dir)
-				for _, entry := range entries {
-					info, err := entry.Info()
-					if err == nil && info.Mode()&^(mode|0o600) != 0 {
-						say(entry.Name() + " has the mode " + info.Mode().String())
-					}
-				}
-			}
-		})
-		for i, text := range texts {
-			changed, err := a.put(path, text)
-			if err != nil || changed != (i > 0 && !bytes.Equal(text, texts[i-1])) {
-				say("content " + strconv.Itoa(i) + " changed: " + strconv.FormatBool(changed))
-			}
-		}
-		end.Store(true)
-		readers.Wait()
-		if text := fault.Load(); text != nil {
-			r.Fatal(*text)
-		}
-	})
-}
-
-// What the file system says, with what to do about it.
-func TestAdvice(t *testing.T) {
-	for err, says := range map[error]string{
-		syscall.EROFS:  "/run/secrets is read-only: mount a writable volume there",
-		syscall.ENOSPC: "there is no room left in /run/secrets",
-		syscall.EDQUOT: "there is no room left in /run/secrets",
-		syscall.EACCES: "let the agent's user write in /run/secrets",
-		syscall.EPERM:  "give files away only as root",
-		syscall.EISDIR: "remove what is there",
-		syscall.EIO:    "/run/secrets/token: open: input/output error",
-	} {
-		got := advise("/run/secrets/token", &os.PathError{Op: "open", Path: "/run/secrets/.token123", Err: err})
-		if !errors.Is(got, err) || !strings.HasPrefix(got.Error(), "/run/secrets/token: ") || !strings.Contains(got.Error(), says) || strings.Contains(got.Error(), ".token123") {
-			t.Errorf("%v", got)
-		}
-	}
-}
 
 func TestAccess(t *testing.T) {
 	a, err := newAccess(&Entry{Owner: "root", Group: "0"})
-	if err != nil || a.uid != 0 || a.gid != 0 || a.mode != 0o600 {
+	if err != nil || a.UID != 0 || a.GID != 0 || a.Mode != 0o600 {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if a, err := newAccess(&Entry{Owner: "65534", Mode: 0o640}); err != nil || a.uid != 65534 || a.gid != -1 || a.mode != 0o640 {
+	if a, err := newAccess(&Entry{Owner: "65534", Mode: 0o640}); err != nil || a.UID != 65534 || a.GID != -1 || a.Mode != 0o640 {
 		t.Errorf("%+v, %v", a, err)
 	}
 	// A file is given to its owner; only root can.
 	path := filepath.Join(t.TempDir(), "token")
-	changed, err := access{mode: 0o640, uid: 65534, gid: 65534}.put(path, []byte("x"))
+	changed, err := disk.Access{Mode: 0o640, UID: 65534, GID: 65534}.Put(path, []byte("x"))
 	if os.Getuid() != 0 {
 		if err == nil || !strings.Contains(err.Error(), "give files away only as root") {
 			t.Error(err)
@@ -115,7 +33,7 @@ func TestAccess(t *testing.T) {
 	if err != nil || statErr != nil || !changed || info.Sys().(*syscall.Stat_t).Uid != 65534 || info.Sys().(*syscall.Stat_t).Gid != 65534 || info.Mode() != 0o640 {
 		t.Errorf("%v, %v: %+v", err, statErr, info)
 	}
-	if changed, err := (access{mode: 0o640, uid: 65534, gid: 65534}).put(path, []byte("x")); changed || err != nil {
+	if changed, err := (disk.Access{Mode: 0o640, UID: 65534, GID: 65534}).Put(path, []byte("x")); changed || err != nil {
 		t.Errorf("the same again: %t, %v", changed, err)
 	}
 }

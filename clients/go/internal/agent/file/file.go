@@ -11,6 +11,7 @@ import (
 	"time"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/format"
 )
 
@@ -36,7 +37,7 @@ type file struct {
 	metrics *metrics
 	entry   Entry
 	targets []string
-	access  access
+	access  disk.Access
 	render  func(*gathering) ([]part, error)
 
 	// What follows is of the one that renews.
@@ -133,7 +134,7 @@ func (f *file) renew(ctx context.Context) (changed bool, err error) {
 // write writes all parts, and reports whether one changed since all were written last.
 func (f *file) write(parts []part) (changed bool, err error) {
 	for _, p := range parts {
-		other, err := f.access.put(p.path, p.text)
+		other, err := f.access.Put(p.path, p.text)
 		if err != nil {
 			return false, err
 		}
@@ -202,12 +203,12 @@ func (f *file) bury(ctx context.Context, now time.Time) {
 	if !f.entry.RemoveExpired {
 		return
 	}
-	text, err := read(f.entry.Path, maxContent)
+	text, err := disk.ReadOwn(f.entry.Path, maxContent)
 	if err == nil && sha256.Sum256(text) == f.sum {
 		err = os.Remove(f.entry.Path)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		f.deps.Log.ErrorContext(ctx, "the dead file is not removed", "error", advise(f.entry.Path, err))
+		f.deps.Log.ErrorContext(ctx, "the dead file is not removed", "error", disk.Advise(f.entry.Path, err))
 	}
 }
 

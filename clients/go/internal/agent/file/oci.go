@@ -5,26 +5,21 @@ import (
 	"crypto/md5"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 	"github.com/cambio-sts/cambio/clients/go/oci"
 )
 
-const (
-	// ours is the first line of a configuration that may be replaced: people keep their
-	// own profiles in such files.
-	ours = "# Written by cambio-agent: changes are lost.\n"
-	// maxKey bounds the file of a key, in bytes.
-	maxKey = 32 << 10
-)
+// ours is the first line of a configuration that may be replaced: people keep their
+// own profiles in such files.
+const ours = "# Written by cambio-agent: changes are lost.\n"
 
 func (o *OCI) config(token string) string { return orBeside(o.ConfigFile, token, "config") }
 func (o *OCI) key(token string) string    { return orBeside(o.KeyFile, token, "key.pem") }
@@ -65,7 +60,7 @@ type ociFiles struct {
 	settings OCI
 	target   string
 	token    string
-	access   access
+	access   disk.Access
 	random   io.Reader
 
 	session *oci.Session // nil until there is a key
@@ -111,11 +106,7 @@ func (o *ociFiles) begin(targets *target.Targets) error {
 	if err != nil {
 		return err
 	}
-	path := o.settings.key(o.token)
-	key, err := o.access.readKey(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = oci.NewKey(o.random)
-	}
+	key, err := o.access.Key(o.settings.key(o.token), func() (*rsa.PrivateKey, error) { return oci.NewKey(o.random) })
 	if err != nil {
 		return err
 	}
@@ -124,8 +115,7 @@ func (o *ociFiles) begin(targets *target.Targets) error {
 		return err
 	}
 	o.session = session
-	// PKCS #1 is what all of Oracle's SDKs read.
-	o.pem = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	o.pem = disk.PEM(key)
 	// A fingerprint is the MD5 of the public key (OCI documentation, "Required Keys and
 	// OCIDs"): a name, which proves nothing, and nobody looks at it in a session.
 	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
@@ -134,30 +124,6 @@ func (o *ociFiles) begin(targets *target.Targets) error {
 	}
 	o.mark = strings.ReplaceAll(fmt.Sprintf("% x", md5.Sum(public)), " ", ":")
 	return nil
-}
-
-// readKey reads a key that nobody else could have read or put there.
-func (a access) readKey(path string) (*rsa.PrivateKey, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&^(a.mode|0o600) != 0 {
-		return nil, fmt.Errorf("%s: it is no file, or others than configured may read it: remove it, so that a new key is made", path)
-	}
-	text, err := read(path, maxKey)
-	if err != nil {
-		return nil, err
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s holds no RSA key: remove it, so that one is made", path)
-	}
-	key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("%s holds no RSA key as the agent writes it: remove it, so that one is made", path)
-	}
-	return key, nil
 }
 
 func (o *ociFiles) configuration(token oci.Credential) ([]byte, error) {
@@ -195,12 +161,12 @@ func (o *ociFiles) configuration(token oci.Credential) ([]byte, error) {
 
 // replaceable refuses a configuration that somebody else wrote.
 func replaceable(path string) error {
-	text, err := read(path, len(ours))
+	text, err := disk.ReadOwn(path, len(ours))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return advise(path, err)
+		return disk.Advise(path, err)
 	case !strings.HasPrefix(string(text), ours):
 		return fmt.Errorf("%s: it holds profiles of others: name a config_file of its own, and give it to the program by OCI_CONFIG_FILE", path)
 	}

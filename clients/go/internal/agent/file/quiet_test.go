@@ -1,11 +1,9 @@
 package file
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Whatever an error of text/template quotes, a credential is not in it.
@@ -41,16 +39,5 @@ func TestHeadKeepsWholeLines(t *testing.T) {
 	}
 	if got := mask([]byte(strings.Repeat("é", shown)), nil); len(got) > shown+len("…") || !strings.HasSuffix(got, "é…") {
 		t.Errorf("%d bytes, %q at the end", len(got), got[len(got)-8:])
-	}
-}
-
-func TestWait(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	if !wait(ctx, time.Nanosecond) {
-		t.Error("the time never comes")
-	}
-	cancel()
-	if wait(ctx, time.Hour) {
-		t.Error("it waits on after the end")
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/keep"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 )
 
@@ -60,7 +61,7 @@ func New(s Settings, d Deps) (*Room, error) {
 		d.Random = rand.Reader
 	}
 	if d.Wait == nil {
-		d.Wait = wait
+		d.Wait = keep.Timer
 	}
 	if err := errors.Join(s.Check(d.Targets.Names())...); err != nil {
 		return nil, err
@@ -135,15 +136,4 @@ func (r *Room) Status() []Status {
 		list[i] = f.status()
 	}
 	return list
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

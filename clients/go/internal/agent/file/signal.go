@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/disk"
 )
 
 func signalNumber(name string) (syscall.Signal, error) {
@@ -50,7 +52,7 @@ func (o *OnChange) signal() error {
 
 // processOf reads a file that holds the number of a process.
 func processOf(path string) (int, error) {
-	text, err := read(path, 32)
+	text, err := disk.ReadOwn(path, 32)
 	if err != nil {
 		return 0, fmt.Errorf("the process is not known: %w", err)
 	}

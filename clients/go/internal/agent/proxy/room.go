@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,11 +15,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/secret"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 	"github.com/cambio-sts/cambio/clients/go/oci"
 )
@@ -60,15 +59,15 @@ func New(s Settings, d Deps) (*Room, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	var bytes [32]byte
-	if _, err := io.ReadFull(random, bytes[:]); err != nil {
-		return nil, fmt.Errorf("making the secret of this start: %w", err)
+	own, err := secret.New(random)
+	if err != nil {
+		return nil, err
 	}
 	m, err := newMeters(d.Registry)
 	if err != nil {
 		return nil, err
 	}
-	r := &Room{settings: s, log: d.Log, now: d.Now, meters: m, secret: cambio.NewSecret(hex.EncodeToString(bytes[:]))}
+	r := &Room{settings: s, log: d.Log, now: d.Now, meters: m, secret: own}
 	for _, host := range s.Hosts {
 		r.hosts = append(r.hosts, strings.ToLower(host))
 	}
@@ -129,7 +128,7 @@ func (r *Room) WriteSecret() error {
 	if r.settings.SecretFile == "" || len(r.routes) == 0 {
 		return nil
 	}
-	if err := renameio.WriteFile(r.settings.SecretFile, []byte(r.secret.Reveal()), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := secret.Keep(r.settings.SecretFile, r.secret); err != nil {
 		return fmt.Errorf("proxy.secret_file: %w", err)
 	}
 	return nil

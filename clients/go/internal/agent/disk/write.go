@@ -1,4 +1,4 @@
-package file
+package disk
 
 import (
 	"bytes"
@@ -7,76 +7,38 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"github.com/google/renameio/v2"
 )
 
-// access is who may do what with a file.
-type access struct {
-	mode     os.FileMode
-	uid, gid int // -1: as it comes
+// Access is who may do what with a file.
+type Access struct {
+	Mode     os.FileMode
+	UID, GID int // -1: as it comes
 }
 
-func newAccess(e *Entry) (access, error) {
-	a := access{mode: e.Mode.perm(), uid: -1, gid: -1}
-	var err error
-	if a.uid, err = number(e.Owner, func(name string) (string, error) {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		return u.Uid, nil
-	}); err != nil {
-		return a, fmt.Errorf("owner: %w", err)
-	}
-	if a.gid, err = number(e.Group, func(name string) (string, error) {
-		g, err := user.LookupGroup(name)
-		if err != nil {
-			return "", err
-		}
-		return g.Gid, nil
-	}); err != nil {
-		return a, fmt.Errorf("group: %w", err)
-	}
-	return a, nil
-}
+// Own is a file of the agent's own user.
+func Own(mode os.FileMode) Access { return Access{Mode: mode, UID: -1, GID: -1} }
 
-// number is that of a user or group, -1 for none.
-func number(name string, lookup func(string) (string, error)) (int, error) {
-	if name == "" {
-		return -1, nil
-	}
-	if n, err := strconv.ParseUint(name, 10, 31); err == nil {
-		return int(n), nil
-	}
-	text, err := lookup(name)
-	if err != nil {
-		return -1, err
-	}
-	return strconv.Atoi(text)
-}
-
-// put gives a file its content, at once and as a whole, and reports whether that is
+// Put gives a file its content, at once and as a whole, and reports whether that is
 // another than before. What is there already stays untouched.
-func (a access) put(path string, text []byte) (changed bool, err error) {
+func (a Access) Put(path string, text []byte) (changed bool, err error) {
 	same, allowed, err := a.compare(path, text)
 	if err != nil {
-		return false, advise(path, err)
+		return false, Advise(path, err)
 	}
 	if same && allowed {
 		return false, nil
 	}
 	if err := a.replace(path, text); err != nil {
-		return false, advise(path, err)
+		return false, Advise(path, err)
 	}
 	return !same, nil
 }
 
-func (a access) replace(path string, text []byte) (err error) {
+func (a Access) replace(path string, text []byte) (err error) {
 	// In the same folder, so that there is one rename; the mode is 0600 until the file
 	// has its owner.
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o600))
@@ -88,12 +50,12 @@ func (a access) replace(path string, text []byte) (err error) {
 			_ = f.Cleanup()
 		}
 	}()
-	if a.uid != -1 || a.gid != -1 {
-		if err := f.Chown(a.uid, a.gid); err != nil {
+	if a.UID != -1 || a.GID != -1 {
+		if err := f.Chown(a.UID, a.GID); err != nil {
 			return fmt.Errorf("giving it to its owner: %w", err)
 		}
 	}
-	if err := f.Chmod(a.mode); err != nil {
+	if err := f.Chmod(a.Mode); err != nil {
 		return err
 	}
 	if _, err := f.Write(text); err != nil {
@@ -103,7 +65,7 @@ func (a access) replace(path string, text []byte) (err error) {
 }
 
 // compare reports whether a file has the content, and whether who may read it is right.
-func (a access) compare(path string, text []byte) (same, allowed bool, err error) {
+func (a Access) compare(path string, text []byte) (same, allowed bool, err error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -115,18 +77,18 @@ func (a access) compare(path string, text []byte) (same, allowed bool, err error
 	case !info.Mode().IsRegular():
 		return false, false, errors.New("it is no file: remove what is there, or name another path")
 	}
-	allowed = info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) == a.mode
+	allowed = info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) == a.Mode
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		allowed = allowed && (a.uid == -1 || uint32(a.uid) == stat.Uid) && (a.gid == -1 || uint32(a.gid) == stat.Gid)
+		allowed = allowed && (a.UID == -1 || uint32(a.UID) == stat.Uid) && (a.GID == -1 || uint32(a.GID) == stat.Gid)
 	}
 	// A file that cannot be read is not what we would write.
-	old, err := read(path, len(text))
+	old, err := ReadOwn(path, len(text))
 	return err == nil && bytes.Equal(old, text), allowed, nil
 }
 
-// read reads one byte more than most, if there is; it follows no link and waits for no
+// ReadOwn reads one byte more than most, if there is; it follows no link and waits for no
 // pipe.
-func read(path string, most int) ([]byte, error) {
+func ReadOwn(path string, most int) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -135,8 +97,8 @@ func read(path string, most int) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, int64(most)+1))
 }
 
-// advise says what to change. The paths of temporary files say nothing to anybody.
-func advise(path string, err error) error {
+// Advise says what to change. The paths of temporary files say nothing to anybody.
+func Advise(path string, err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		err = fmt.Errorf("%s: %w", at.Op, at.Err)
