@@ -32,6 +32,7 @@ type Client struct {
 	origin   string
 	identity Identity
 	http     *http.Client
+	caFile   string
 	id       string // client_id; empty: none
 	secret   func() (Secret, error)
 	timeout  time.Duration
@@ -91,7 +92,7 @@ func New(issuer string, identity Identity, options ...Option) (*Client, error) {
 	origin := strings.TrimRight(u.String(), "/")
 	c := &Client{
 		endpoint: origin + "/oauth2/token", origin: origin, identity: identity,
-		http: &http.Client{}, timeout: defaultTimeout, now: time.Now, random: rand.Float64,
+		timeout: defaultTimeout, now: time.Now, random: rand.Float64,
 		sources: map[string]*Source{},
 	}
 	for _, option := range options {
@@ -99,6 +100,19 @@ func New(issuer string, identity Identity, options ...Option) (*Client, error) {
 	}
 	if id := os.Getenv("CAMBIO_CLIENT_ID"); c.id == "" && id != "" {
 		c.id, c.secret = id, SecretFile(os.Getenv("CAMBIO_CLIENT_SECRET_FILE"))
+	}
+	if c.caFile == "" && c.http == nil {
+		c.caFile = os.Getenv("CAMBIO_CA_FILE")
+	}
+	switch {
+	case c.http != nil && c.caFile != "":
+		return nil, errors.New("cambio: give an HTTP client or a CA file: the client has its own")
+	case c.caFile != "":
+		if c.http, err = trusting(c.caFile); err != nil {
+			return nil, err
+		}
+	case c.http == nil:
+		c.http = &http.Client{}
 	}
 	own := *c.http
 	own.CheckRedirect = refuseRedirect

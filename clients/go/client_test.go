@@ -2,7 +2,10 @@ package cambio_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -93,7 +96,7 @@ func TestTheEnvironmentNamesTheClient(t *testing.T) {
 	if _, err := client.Exchange(t.Context(), cambio.Request{Audience: "x"}); err != nil || !reflect.DeepEqual(b.basics, []string{"agent hush"}) {
 		t.Errorf("sent %d, %v", len(b.basics), err)
 	}
-	t.Setenv("CAMBIO_CLIENT_SECRET_FILE", tokenFile(t, " "))
+	t.Setenv("CAMBIO_CLIENT_SECRET_FILE", tokenFile(t, "\n"))
 	client, _ = newClient(t, b, workload())
 	if _, err := client.Exchange(t.Context(), cambio.Request{Audience: "x"}); err == nil || !strings.Contains(err.Error(), "the client's secret") || b.asked() != 1 {
 		t.Errorf("got %v", err)
@@ -269,6 +272,44 @@ func TestSecretsGoOverHTTPSOnly(t *testing.T) {
 			t.Errorf("%q became %q", address, client.URL())
 		case fault != "" && (err == nil || !strings.Contains(err.Error(), fault)):
 			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+func TestAServerWithAPrivateCA(t *testing.T) {
+	b := &bureau{}
+	b.Server = httptest.NewTLSServer(http.HandlerFunc(b.serve))
+	defer b.Close()
+	b.Config.ErrorLog = log.New(io.Discard, "", 0)
+	ca := tokenFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b.Certificate().Raw})))
+	ask := func(options ...cambio.Option) error {
+		client, err := cambio.New(b.URL, workload(), options...)
+		if err != nil {
+			return err
+		}
+		_, err = client.Exchange(t.Context(), cambio.Request{Audience: "x"})
+		return err
+	}
+	if err := ask(cambio.WithCAFile(ca)); err != nil {
+		t.Errorf("by an option: %v", err)
+	}
+	if err := ask(cambio.WithTimeout(time.Second)); err == nil {
+		t.Error("a stranger's certificate is believed")
+	}
+	t.Setenv("CAMBIO_CA_FILE", ca)
+	if err := ask(); err != nil {
+		t.Errorf("by the environment: %v", err)
+	}
+	if err := ask(cambio.WithHTTPClient(b.Client())); err != nil {
+		t.Errorf("by a client of the caller's: %v", err)
+	}
+	for name, options := range map[string][]cambio.Option{
+		"no certificate": {cambio.WithCAFile(tokenFile(t, "nothing"))},
+		"CA file":        {cambio.WithCAFile("/none")},
+		"HTTP client or": {cambio.WithCAFile(ca), cambio.WithHTTPClient(b.Client())},
+	} {
+		if err := ask(options...); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -51,16 +52,14 @@ func Static(token Secret, tokenType string) Identity {
 // it ends.
 func File(path string) Identity {
 	return IdentityFunc(func(context.Context) (SubjectToken, error) {
-		f, err := os.Open(path)
-		if err != nil {
+		text, err := readFile(path, maxToken)
+		if errors.Is(err, fs.ErrNotExist) {
 			return SubjectToken{}, fmt.Errorf("mount the service account token there, or name another file: %w", err)
 		}
-		defer f.Close()
-		text, err := io.ReadAll(io.LimitReader(f, maxToken+1))
 		if err != nil {
 			return SubjectToken{}, fmt.Errorf("reading the token: %w", err)
 		}
-		token, err := newSubjectToken(string(text), TokenTypeJWT)
+		token, err := newSubjectToken(text, TokenTypeJWT)
 		if err != nil {
 			return SubjectToken{}, fmt.Errorf("%s: %w", path, err)
 		}
@@ -68,24 +67,36 @@ func File(path string) Identity {
 	})
 }
 
-// SecretFile reads a secret anew each time, for WithClientSecret and OIDC.
+// SecretFile reads a secret anew each time, for WithClientSecret and OIDC. An end of
+// line at its end is not part of it.
 func SecretFile(path string) func() (Secret, error) {
 	return func() (Secret, error) {
-		f, err := os.Open(path)
+		text, err := readFile(path, maxToken)
 		if err != nil {
 			return Secret{}, err
 		}
-		defer f.Close()
-		text, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-		if err != nil {
-			return Secret{}, err
+		if text = strings.TrimRight(text, "\r\n"); text == "" {
+			return Secret{}, fmt.Errorf("%s: there is no secret in it", path)
 		}
-		secret := strings.TrimSpace(string(text))
-		if secret == "" || len(secret) > maxToken {
-			return Secret{}, fmt.Errorf("%s: a secret has 1 to %d bytes", path, maxToken)
-		}
-		return NewSecret(secret), nil
+		return NewSecret(text), nil
 	}
+}
+
+// readFile reads a file of so many bytes at most.
+func readFile(path string, most int64) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return "", err
+	}
+	if int64(len(text)) > most {
+		return "", fmt.Errorf("%s: it has more than %d bytes", path, most)
+	}
+	return string(text), nil
 }
 
 // Environment reads the token from a variable of the process, such as a CI system sets.

@@ -26,7 +26,7 @@ func TestTokenFiles(t *testing.T) {
 		"the header":     {strings.Split(good, ".")[0], "no whole JWT"},
 		"two tokens":     {good + "\n" + good, "more than one"},
 		"a control byte": {good + "\x00", "more than one"},
-		"huge":           {strings.Repeat("x", 33<<10), "at most 32768 bytes"},
+		"huge":           {strings.Repeat("x", 33<<10), "more than 32768 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := tokenFile(t, test.text)

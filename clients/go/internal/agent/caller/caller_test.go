@@ -72,8 +72,8 @@ func TestConnect(t *testing.T) {
 
 func TestConnectRefuses(t *testing.T) {
 	for want, ca := range map[string]string{
-		"ca_file: there is no certificate in": write(t, "ca.pem", "nothing"),
-		"ca_file: open ":                      filepath.Join(t.TempDir(), "absent"),
+		"CA file: there is no certificate in": write(t, "ca.pem", "nothing"),
+		"CA file: open ":                      filepath.Join(t.TempDir(), "absent"),
 	} {
 		if _, err := caller.Connect("https://c.example", ca, caller.Settings{File: "x"}, caller.Client{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -1,22 +1,9 @@
 package caller
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"strings"
-	"time"
-
 	cambio "github.com/cambio-sts/cambio/clients/go"
 	"github.com/cambio-sts/cambio/clients/go/spiffe"
 )
-
-// maxFile bounds a secret and a CA file, in bytes.
-const maxFile = 1 << 20
 
 // Connect makes the client of a server. It asks nothing of the network. caFile is PEM
 // with the CAs to trust in place of the system's; empty: those.
@@ -25,19 +12,12 @@ func Connect(url, caFile string, s Settings, c Client) (*cambio.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 4
-	transport.ResponseHeaderTimeout = 30 * time.Second
+	var options []cambio.Option
 	if caFile != "" {
-		pool, err := authorities(caFile)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		options = append(options, cambio.WithCAFile(caFile))
 	}
-	options := []cambio.Option{cambio.WithHTTPClient(&http.Client{Transport: transport})}
 	if c.ID != "" {
-		options = append(options, cambio.WithClientSecret(c.ID, secretOf(c.SecretFile)))
+		options = append(options, cambio.WithClientSecret(c.ID, cambio.SecretFile(c.SecretFile)))
 	}
 	return cambio.New(url, identity, options...)
 }
@@ -57,53 +37,11 @@ func (s *Settings) identity() (cambio.Identity, error) {
 	case s.OIDC != nil:
 		o := s.OIDC
 		return cambio.ClientCredentials(cambio.OIDC{
-			TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: secretOf(o.ClientSecretFile), Scopes: o.Scopes, Audience: o.Audience,
+			TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: cambio.SecretFile(o.ClientSecretFile), Scopes: o.Scopes, Audience: o.Audience,
 		})
 	}
 	if found, err := cambio.FromEnvironment(); err == nil {
 		return found, nil
 	}
 	return cambio.File(cambio.DefaultTokenFile), nil
-}
-
-func authorities(path string) (*x509.CertPool, error) {
-	pem, err := readFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, fmt.Errorf("ca_file: there is no certificate in %s: it is PEM", path)
-	}
-	return pool, nil
-}
-
-// secretOf reads a secret each time it is asked for, so that it can be rotated.
-func secretOf(path string) func() (cambio.Secret, error) {
-	return func() (cambio.Secret, error) {
-		text, err := readFile(path)
-		if err != nil {
-			return cambio.Secret{}, err
-		}
-		if text = strings.TrimRight(text, "\r\n"); text == "" {
-			return cambio.Secret{}, fmt.Errorf("%s: there is no secret in it", path)
-		}
-		return cambio.NewSecret(text), nil
-	}
-}
-
-func readFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return "", err
-	}
-	if len(text) > maxFile {
-		return "", errors.New(path + ": it is too large")
-	}
-	return string(text), nil
 }
