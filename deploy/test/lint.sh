@@ -23,6 +23,13 @@ formatted() {
 shells() { git ls-files -co --exclude-standard '*.sh' .ci/run | xargs -n1 bash -n; }
 tidy() { go mod verify >/dev/null && go mod tidy -diff; }
 clients() { cd deploy/testclients/goclients && go vet . && go mod tidy -diff; }
+workloads() {
+  cd deploy/testworkloads/gosdks || return
+  local mod
+  for mod in go.mod oldest.mod; do
+    go vet -modfile=$mod . && go mod tidy -modfile=$mod -diff || return
+  done
+}
 client_module() { cd clients/go && go vet ./... && go mod verify >/dev/null && go mod tidy -diff; }
 client_static() { cd clients/go && go tool -modfile=../../deploy/test/tools.mod staticcheck ./...; }
 mcp() { go vet -tags mcp ./deploy/testmcp/ && cd deploy/testmcp/gosdk && go vet . && go mod tidy -diff; }
@@ -45,6 +52,7 @@ step vet go vet ./...
 step vet-cluster go vet -tags cluster ./deploy/testcluster/
 step vet-slow go vet -tags slow ./deploy/testproperties/
 step vet-clients clients
+step vet-workloads workloads
 step clients-go client_module
 step clients-static client_static
 step vet-mcp mcp

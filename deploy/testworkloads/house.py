@@ -160,9 +160,9 @@ class Agent:
         return self.program.stop()
 
 
-def build(package: str, module: Path, to: Path) -> Path:
+def build(package: str, module: Path, to: Path, *flags: str) -> Path:
     """Builds a Go program."""
-    done = subprocess.run(["go", "build", "-o", str(to), package], cwd=module, capture_output=True, text=True)
+    done = subprocess.run(["go", "build", *flags, "-o", str(to), package], cwd=module, capture_output=True, text=True)
     if done.returncode != 0:
         raise AssertionError(f"go build {package}:\n{done.stderr}")
     return to

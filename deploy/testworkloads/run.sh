@@ -3,7 +3,8 @@
 # own, against a running cambio dev and the stand-ins that it plays: clients/python by its
 # adapters and by each block of its README, and the agent of clients/go. The Python
 # packages come from the package index at the versions of the three requirements files,
-# once; after that nothing leaves this machine. Arguments go to pytest.
+# and the SDKs for Go from the module proxy at those of gosdks/go.mod and oldest.mod, once;
+# after that nothing leaves this machine. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")"
 newest=$(../test/venv.sh testworkloads requirements.txt)
