@@ -134,7 +134,8 @@ def agent_config(dev: Dev, token_file: Path, work: Path) -> Callable[..., Path]:
         ops = {"listen": "localhost:0"}  # another text than that of doors: each address is bound once
         settings = {"url": dev.url, "identity": {"file": str(token_file)}, "ops": ops} | settings
         path = work / f"agent-{next(_names)}.yaml"
-        path.write_text(yaml.safe_dump(settings, sort_keys=False))
+        apart = json.loads(json.dumps(settings))  # what is there twice is written twice: the agent takes no aliases
+        path.write_text(yaml.safe_dump(apart, sort_keys=False))
         return path
 
     return write
