@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/quiet"
 )
 
 const (
@@ -285,23 +287,46 @@ func (c *Client) attempt(ctx context.Context, request *Request, p *proof) (*Cred
 		// RFC 6749 §2.3.1: both are form-encoded first.
 		req.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(secret.Reveal()))
 	}
+	secrets := append(p.secrets(), secretsOf(req)...)
 	began := c.now()
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, c.unreachable(ctx, err, secrets)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, c.unreachable(ctx, err, secrets)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refusal(resp, text)
+		return nil, refusal(resp, text, secrets)
 	}
 	return c.read(text, began, p)
 }
 
-func (c *Client) unreachable(ctx context.Context, err error) error {
+// secrets are what an exchange brings, for errors to leave out.
+func (p *proof) secrets() []string {
+	secrets := []string{p.subject.Value.Reveal()}
+	for _, further := range []*SubjectToken{p.actor, p.passthrough} {
+		if further != nil {
+			secrets = append(secrets, further.Value.Reveal())
+		}
+	}
+	return secrets
+}
+
+// secretsOf are what a request proves itself with.
+func secretsOf(req *http.Request) []string {
+	_, value, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	_, password, _ := req.BasicAuth()
+	if plain, err := url.QueryUnescape(password); err == nil {
+		return []string{value, plain, password}
+	}
+	return []string{value, password}
+}
+
+// unreachable is that no answer came. Its words may be a server's: see package quiet.
+func (c *Client) unreachable(ctx context.Context, err error, secrets []string) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
 	}
@@ -309,7 +334,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return &Error{Code: CodeUnreachable, Description: "no answer from " + c.origin, Retryable: true, cause: err}
+	return &Error{Code: CodeUnreachable, Description: "no answer from " + c.origin, Retryable: true, cause: quiet.Error(err, secrets...)}
 }
 
 // read reads a good answer (RFC 8693 §2.2.1).

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/quiet"
 )
 
 // The runner sets these for jobs with `permissions: {id-token: write}` (GitHub docs,
@@ -38,6 +40,7 @@ func GitHubActions(audience string) Identity {
 		}
 		req.Header.Set("Authorization", "Bearer "+bearer)
 		text, err := fetch(identityClient, req)
+		err = quiet.Error(err, bearer)
 		if err != nil {
 			return SubjectToken{}, fmt.Errorf("asking the runner for an ID token: %w", err)
 		}

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/quiet"
 )
 
 // OIDC is a workload that is a client of an OpenID provider.
@@ -80,7 +82,7 @@ func (i *oidcIdentity) SubjectToken(ctx context.Context) (SubjectToken, error) {
 	began := time.Now()
 	got, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, identityClient))
 	if err != nil {
-		return SubjectToken{}, plainOAuthError(err)
+		return SubjectToken{}, quiet.Error(plainOAuthError(err), secret.Reveal(), url.QueryEscape(secret.Reveal()))
 	}
 	token, err := newSubjectToken(got.AccessToken, TokenTypeAccessToken)
 	if err != nil {
@@ -110,5 +112,5 @@ func plainOAuthError(err error) error {
 	if refused.Response != nil {
 		status = refused.Response.StatusCode
 	}
-	return fmt.Errorf("the OpenID provider answers %d %q: check client id, secret and scopes", status, refused.ErrorCode)
+	return fmt.Errorf("the OpenID provider answers %d %q: check client id, secret and scopes", status, plain(refused.ErrorCode))
 }

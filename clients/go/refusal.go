@@ -6,13 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/quiet"
 )
 
 // maxRetryAfter bounds how long a server can make us wait.
 const maxRetryAfter = 5 * time.Minute
 
-// refusal reads an answer that is no 200 (RFC 6749 §5.2).
-func refusal(resp *http.Response, text []byte) *Error {
+// refusal reads an answer that is no 200 (RFC 6749 §5.2). What the request brought is
+// not repeated, should the answer do so.
+func refusal(resp *http.Response, text []byte, secrets []string) *Error {
 	var answer struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
@@ -20,7 +23,8 @@ func refusal(resp *http.Response, text []byte) *Error {
 	}
 	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
 	if len(text) <= maxAnswer && json.Unmarshal(text, &answer) == nil && answer.Error != "" {
-		e.Code, e.Description, e.ExchangeID = plain(answer.Error), plain(answer.Description), plain(answer.ExchangeID)
+		say := func(text string) string { return plain(quiet.Text(text, secrets...)) }
+		e.Code, e.Description, e.ExchangeID = say(answer.Error), say(answer.Description), say(answer.ExchangeID)
 	} else {
 		e.Code = CodeBadAnswer
 		e.Description = "status " + strconv.Itoa(resp.StatusCode) + ", and not a word of why: is it a Cambio server?"

@@ -3,6 +3,7 @@ package cambio
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,8 +12,8 @@ import (
 )
 
 const (
-	// backOff is how long a source does not ask after a failure; it doubles with each
-	// further one, up to maxBackOff.
+	// backOff is how long a source does not ask after a failure, or half of it by chance;
+	// it doubles with each further one, up to maxBackOff.
 	backOff    = 5 * time.Second
 	maxBackOff = time.Minute
 	// stormWindow is how long a credential that replaced a rejected one is not
@@ -87,6 +88,19 @@ func (s *Source) AtLeast(ctx context.Context, left time.Duration) (*Credential, 
 		return nil, err
 	}
 	return f.wait(ctx)
+}
+
+// Best is AtLeast, or, where the server does not give another, the credential that is
+// held, for as long as it lives: it works until it dies.
+func (s *Source) Best(ctx context.Context, left time.Duration) (*Credential, error) {
+	credential, err := s.AtLeast(ctx, left)
+	if err == nil {
+		return credential, nil
+	}
+	if h := s.current.Load(); h.lasts(s.client.now(), 0) {
+		return h.Credential, nil
+	}
+	return nil, err
 }
 
 // Renew gets another credential than the one that somebody rejected. Who comes with one
@@ -177,6 +191,13 @@ func (s *Source) fly(f *flight, forced time.Time) {
 	began := s.client.now()
 	credential, err := s.client.Exchange(context.Background(), s.request)
 	now := s.client.now()
+	if err == nil && !now.Before(credential.Expires) {
+		// Who took it would ask for the next at once, and so without end.
+		credential, err = nil, &Error{
+			Code: CodeBadAnswer, Status: http.StatusOK, ExchangeID: credential.ExchangeID, Retryable: true,
+			Description: "the server gave a credential that has ended already: raise the lifetime",
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flight = nil
@@ -192,7 +213,7 @@ func (s *Source) fly(f *flight, forced time.Time) {
 		wait = wait/2 + time.Duration(s.client.random()*float64(wait)/2)
 		var refused *Error
 		if errors.As(err, &refused) {
-			wait = max(wait, refused.RetryAfter)
+			wait = max(wait, refused.RetryAfter) // not a moment less
 		}
 		s.failures++
 		s.until = now.Add(wait)

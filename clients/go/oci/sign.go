@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/oracle/oci-go-sdk/v65/common"
+
+	cambio "github.com/cambio-sts/cambio/clients/go"
 )
 
 // Sign signs a request as Oracle's services want it ("Request Signatures" in the
@@ -22,6 +24,18 @@ func (s *Session) Sign(ctx context.Context, req *http.Request) error {
 		return err
 	}
 	credential, err := s.Current(ctx)
+	if err != nil {
+		return err
+	}
+	return sign(req, credential, s.source.Now())
+}
+
+// SignWith is Sign with a credential of Source, for who has chosen it already.
+func (s *Session) SignWith(c *cambio.Credential, req *http.Request) error {
+	if err := signable(req); err != nil {
+		return err
+	}
+	credential, err := s.of(c)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (r *Room) awsDoor(s *AWS) (*door, error) {
 			if !ok {
 				return notFound
 			}
-			c, err := r.credential(req.Context(), source, awsLeft)
+			c, err := source.Best(req.Context(), awsLeft)
 			if err != nil {
 				return err
 			}

@@ -21,22 +21,9 @@ const (
 	ociLeft = 11 * time.Minute
 )
 
-// credential is the source's, with left to live, or what there is while the server
-// cannot be asked: it works until it dies.
-func (r *Room) credential(ctx context.Context, source *cambio.Source, left time.Duration) (*cambio.Credential, error) {
-	c, err := source.AtLeast(ctx, left)
-	if err == nil {
-		return c, nil
-	}
-	if held, _ := source.Held(); held != nil && held.Expires.After(r.now()) {
-		return held, nil
-	}
-	return nil, err
-}
-
 // bearer is a credential that is sent as a bearer token.
 func (r *Room) bearer(ctx context.Context, source *cambio.Source) (*cambio.Credential, error) {
-	c, err := r.credential(ctx, source, tokenLeft)
+	c, err := source.Best(ctx, tokenLeft)
 	if err == nil && !strings.EqualFold(c.Type, "Bearer") {
 		return nil, &refusal{status: http.StatusForbidden, code: "wrong_target",
 			text: "the target gives " + c.IssuedTokenType + ", which is no bearer token: name another target"}

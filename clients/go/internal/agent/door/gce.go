@@ -190,7 +190,7 @@ func (g *gce) identity(w http.ResponseWriter, r *http.Request, audience string) 
 	if !ok {
 		return &refusal{status: http.StatusNotFound, code: "not_found", text: "no target gives ID tokens for this audience: list it in doors.gce.identities"}
 	}
-	c, err := g.room.credential(r.Context(), source, tokenLeft)
+	c, err := source.Best(r.Context(), tokenLeft)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (p *proxymux) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &refusal{status: http.StatusBadRequest, code: "InvalidParameter", text: err.Error()}
 	}
-	c, err := p.room.credential(r.Context(), p.source(key), ociLeft)
+	c, err := p.source(key).Best(r.Context(), ociLeft)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (v *vault) serve(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return notFound
 	}
-	c, err := v.room.credential(r.Context(), source, tokenLeft)
+	c, err := source.Best(r.Context(), tokenLeft)
 	if err != nil {
 		return err
 	}

@@ -26,16 +26,6 @@ type issuer struct {
 	put    func(ctx context.Context, req *http.Request, body []byte, c *cambio.Credential) error
 }
 
-// credential lives a minute yet; while the server is down, what is held goes on until
-// it is dead.
-func (i *issuer) credential(ctx context.Context) (*cambio.Credential, error) {
-	c, err := i.source.AtLeast(ctx, sendLeft)
-	if err != nil && ctx.Err() == nil {
-		return i.source.Credential(ctx)
-	}
-	return c, err
-}
-
 // newIssuer makes what an Auth says, of a source, or of a request where there is a key
 // to bind to.
 func (t *route) newIssuer(client *cambio.Client, request cambio.Request) (*issuer, error) {
@@ -45,8 +35,8 @@ func (t *route) newIssuer(client *cambio.Client, request cambio.Request) (*issue
 		if err != nil {
 			return nil, err
 		}
-		return &issuer{source: session.Source(), put: func(ctx context.Context, req *http.Request, _ []byte, _ *cambio.Credential) error {
-			return session.Sign(ctx, req)
+		return &issuer{source: session.Source(), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
+			return session.SignWith(c, req)
 		}}, nil
 	case t.auth.AWS != nil:
 		return &issuer{source: client.Source(request), put: t.signAWS}, nil

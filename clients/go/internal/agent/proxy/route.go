@@ -285,7 +285,7 @@ func (t *route) serve(w http.ResponseWriter, req *http.Request, o *order, secret
 		// connection is not read (RFC 9112 §6.1).
 		w.Header().Set("Connection", "close")
 	}
-	send := &sender{route: t, base: transport, from: o.from}
+	send := &sender{route: t, base: transport, from: o.from, cookies: o.cookies}
 	defer send.release()
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {

@@ -6,17 +6,20 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/quiet"
 )
 
 // sender puts the credential on a request that was made ready, and sends it; once more
 // if the upstream no longer takes the credential and the body is held.
 type sender struct {
-	route *route
-	base  http.RoundTripper
-	from  *issuer
-	kept  int64 // bytes of memory that are reserved for the body
+	route   *route
+	base    http.RoundTripper
+	from    *issuer
+	cookies []cookie
+	kept    int64 // bytes of memory that are reserved for the body
 }
 
 // maxHeld bounds the bodies that one proxy holds at a time, in bytes; the next one waits.
@@ -29,7 +32,7 @@ func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.from.credential(req.Context())
+	c, err := s.from.source.Best(req.Context(), sendLeft)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +65,22 @@ func (s *sender) send(req *http.Request, body []byte, held bool, c *cambio.Crede
 	if err := s.from.put(req.Context(), sent, body, c); err != nil {
 		return nil, err
 	}
-	return s.base.RoundTrip(sent)
+	resp, err := s.base.RoundTrip(sent)
+	if err != nil {
+		return nil, quiet.Error(err, s.secrets(sent, c)...)
+	}
+	return resp, nil
+}
+
+// secrets are what an upstream could quote in an answer that is none, for the log to
+// leave out.
+func (s *sender) secrets(sent *http.Request, c *cambio.Credential) []string {
+	secrets := []string{c.Value.Reveal(), sent.Header.Get("X-Amz-Security-Token"), sent.Header.Get("Cookie")}
+	for _, cookie := range s.cookies {
+		secrets = append(secrets, cookie.value.Reveal())
+	}
+	_, value, _ := strings.Cut(sent.Header.Get("Authorization"), " ")
+	return append(secrets, value)
 }
 
 // hold reads a body into memory if it has to be signed, or is short and its length
