@@ -10,6 +10,7 @@ cd "$(dirname "$0")"
 newest=$(../test/venv.sh testworkloads requirements.txt)
 oldest=$(../test/venv.sh testworkloads-oldest requirements-oldest.txt)
 litellm=$(../test/venv.sh testworkloads-litellm requirements-litellm.txt)
+../../exchange/provider/vault/baotest/install.sh >&2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
