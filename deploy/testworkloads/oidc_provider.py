@@ -9,13 +9,14 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote_plus
 
 import jwt
 from authority import Authority
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 LIFE = 600
 """Seconds that its tokens live."""
@@ -36,7 +37,7 @@ class Provider:
 
     def jwks(self) -> dict[str, object]:
         """The public half, as a JWK Set."""
-        public = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        public = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return {"keys": [{**public, "kid": self.kid, "use": "sig", "alg": "RS256"}]}
 
     def claims(self, client: str, audience: str) -> dict[str, object]:
@@ -74,7 +75,7 @@ class Provider:
 
 
 @contextlib.contextmanager
-def provider(clients: Mapping[str, str], authority: Authority) -> Iterator[Provider]:
+def provider(clients: Mapping[str, str], authority: Authority) -> Generator[Provider]:
     """A Provider that answers at its issuer until the end."""
     made = Provider(clients)
 

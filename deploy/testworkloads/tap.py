@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from urllib.parse import urlsplit
 
 from authority import Authority
@@ -63,23 +63,28 @@ class Tap:
         up_reader, up_writer = await asyncio.open_connection(self._host, self._port, ssl=self._client)
         await asyncio.gather(pump(reader, up_writer, True), pump(up_reader, writer, False))
 
-    async def _serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        """Says when it listens, and goes on until it is told to stop."""
         server = await asyncio.start_server(self._pass, "127.0.0.2", self._port, ssl=self._server)
         ready.set()
         await stop.wait()
         server.close()
 
 
+def silent(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) -> None:
+    """Connections are cut at the end."""
+
+
 @contextlib.contextmanager
-def tapped(upstream: str, authority: Authority, upstream_ca: str = "") -> Iterator[Tap]:
+def tapped(upstream: str, authority: Authority, upstream_ca: str = "") -> Generator[Tap]:
     """A Tap that works in a thread of its own until the end."""
     tap, ready, loop = Tap(upstream, authority, upstream_ca), threading.Event(), asyncio.new_event_loop()
-    loop.set_exception_handler(lambda *_: None)  # connections that are cut at the end
+    loop.set_exception_handler(silent)
     stop = asyncio.Event()
 
     def work() -> None:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(tap._serve(ready, stop))
+        loop.run_until_complete(tap.serve(ready, stop))
         for task in asyncio.all_tasks(loop):
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))

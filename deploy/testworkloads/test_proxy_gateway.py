@@ -20,6 +20,7 @@ from authority import Authority
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from house import Agent, Dev, plain_environment, write_secret
+from jwt.algorithms import RSAAlgorithm
 from oidc_provider import Provider, provider
 from tap import Tap, tapped
 
@@ -77,7 +78,7 @@ def house(
         policy = POLICY.format(issuer=idp.issuer, keys=keys, audience=AUDIENCE, openai=dev.clouds["openai"])
         dev.policy("gateway", policy, "gateway-in-force")
         route = {
-            "provider": "openai", "target": TARGET, "upstream": tap.url, "ca_file": str(authority.ca_file), "callers": "any",
+            "provider": "openai", "target": TARGET, "upstream": tap.url, "ca_file": str(authority.ca_file),
             "gateway": {"issuer": idp.issuer, "audience": AUDIENCE, "ca_file": str(authority.ca_file), "algorithms": ["RS256"]},
         }  # fmt: skip
         agent = keep_agent(agent_config(targets={TARGET: {}}, proxy={"listen": "127.0.0.1:0", "routes": [route]}))
@@ -164,7 +165,7 @@ def forged(house: House) -> dict[str, list[str]]:
     token = idp.sign(good)
     head, payload, signature = token.split(".")
     another = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    own = jwt.algorithms.RSAAlgorithm.to_jwk(another.public_key(), as_dict=True)
+    own = RSAAlgorithm.to_jwk(another.public_key(), as_dict=True)
     pem = idp.key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
     def encoded(value: object) -> str:

@@ -10,7 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -99,7 +99,7 @@ def listens(port: int) -> bool:
 @pytest.fixture(
     scope="module", params=[("newest", "streamable"), ("newest", "sse"), ("oldest", "streamable"), ("oldest", "sse")], ids=" ".join
 )
-def seen(request: pytest.FixtureRequest, house: House, run_python: Callable[..., str]) -> dict[str, dict[str, object]]:
+def seen(request: pytest.FixtureRequest, house: House, run_python: Callable[..., str]) -> dict[str, Any]:
     """What each user's client sees, by the SDK at that version over that transport."""
     sdk, transport = request.param
     url = house.url + ("/sse" if transport == "sse" else "/tools")
@@ -108,15 +108,14 @@ def seen(request: pytest.FixtureRequest, house: House, run_python: Callable[...,
     return json.loads(printed.splitlines()[-1]) | {"transport": transport}
 
 
-def told(seen: dict[str, dict[str, object]], user: str) -> list[dict[str, object]]:
-    found = seen[user]["told"]
-    assert isinstance(found, list)
+def told(seen: dict[str, Any], user: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = seen[user]["told"]
     assert len(found) == 5
     return found
 
 
 @pytest.mark.parametrize("user", ["ada", "bob"])
-def test_tools_see_the_service_and_the_users_listed_cookies(user: str, seen: dict[str, dict[str, object]], house: House) -> None:
+def test_tools_see_the_service_and_the_users_listed_cookies(user: str, seen: dict[str, Any], house: House) -> None:
     assert seen[user]["tools"] == ["remember", "whoami"]
     for one in told(seen, user):
         assert one["user"] == user
@@ -125,29 +124,27 @@ def test_tools_see_the_service_and_the_users_listed_cookies(user: str, seen: dic
 
 
 @pytest.mark.parametrize("user", ["ada", "bob"])
-def test_s36_headers_that_mean_something_else_stay(user: str, seen: dict[str, dict[str, object]]) -> None:
+def test_s36_headers_that_mean_something_else_stay(user: str, seen: dict[str, Any]) -> None:
     for one in told(seen, user):
-        headers = one["headers"]
-        assert isinstance(headers, list)
+        headers: list[str] = one["headers"]
         assert {"authorization", "cookie", "host"} <= set(headers)
         strange = ("x-original", "x-http-method", "x-forwarded", "forwarded", "x-api-key", "cookie2", "x_", "x-auth", "via")
         assert [name for name in headers if name.startswith(strange)] == []
 
 
 @pytest.mark.parametrize("user", ["ada", "bob"])
-def test_what_the_server_would_have_kept_does_not_come_back(user: str, seen: dict[str, dict[str, object]]) -> None:
+def test_what_the_server_would_have_kept_does_not_come_back(user: str, seen: dict[str, Any]) -> None:
     assert seen[user]["returned"] == []
 
 
 @pytest.mark.parametrize("user", ["ada", "bob"])
-def test_users_sessions_stay_apart(user: str, seen: dict[str, dict[str, object]]) -> None:
-    notes = seen[user]["notes"]
-    assert isinstance(notes, list)
+def test_users_sessions_stay_apart(user: str, seen: dict[str, Any]) -> None:
+    notes: list[str] = seen[user]["notes"]
     assert notes[-5:] == [f"{user} {seen['transport']} {n}" for n in range(5)]
     assert [note for note in notes if not note.startswith(user)] == []
 
 
-def test_s36_users_share_no_connection_and_nothing_else_goes_over_one(seen: dict[str, dict[str, object]], house: House) -> None:
+def test_s36_users_share_no_connection_and_nothing_else_goes_over_one(seen: dict[str, Any], house: House) -> None:
     connections = house.tap.connections()
     for user, sid in house.sids.items():
         assert [c for c in connections if sid.encode() in c], user
@@ -157,7 +154,7 @@ def test_s36_users_share_no_connection_and_nothing_else_goes_over_one(seen: dict
             assert private.encode() not in sent
 
 
-def test_all_of_them_take_one_token(seen: dict[str, dict[str, object]], house: House, dev: Dev) -> None:
+def test_all_of_them_take_one_token(seen: dict[str, Any], house: House, dev: Dev) -> None:
     assert set(seen) == {"ada", "bob", "transport"}
     assert len(dev.exchanges("sessions-mcp")) - house.exchanged == 1
 
@@ -176,8 +173,8 @@ def raw(house: House, text: str) -> tuple[int, dict[str, str], str]:
     host, _, port = urlsplit(house.url).netloc.partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(text.encode("latin-1"))
+        answer = b""
         with contextlib.suppress(ConnectionResetError):
-            answer = b""
             while data := connection.recv(1 << 16):
                 answer += data
     head, _, body = answer.decode("latin-1").partition("\r\n\r\n")
