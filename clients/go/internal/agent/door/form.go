@@ -7,14 +7,14 @@ import (
 	"net/url"
 )
 
-// readForm reads the form of a body, which the guard has bounded.
+// readForm reads the form of a body, which the guard has taken in.
 func readForm(r *http.Request) (url.Values, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
 		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: "invalid_request", text: "the body is a form (application/x-www-form-urlencoded)"}
 	}
 	text, err := io.ReadAll(r.Body)
 	if err != nil {
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: "too_large", text: "the body is too large"}
+		return nil, err
 	}
 	return parseForm(string(text))
 }

@@ -1,12 +1,18 @@
 package door
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/listen"
 )
 
 // door is one way in. The guard sees to what is alike for all of them.
@@ -42,7 +48,10 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if i := slices.IndexFunc(h.doors, func(d *door) bool { return d.owns(r.URL.Path) }); i >= 0 {
 		d = h.doors[i]
 	}
-	err := d.guard(w, r)
+	err := d.guard(r)
+	if err == nil {
+		err = d.read(w, r)
+	}
 	if err == nil {
 		err = d.admit(r)
 	}
@@ -54,6 +63,9 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := refusalOf(err)
+	if r.ContentLength != 0 {
+		listen.Unread(w, r)
+	}
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
 	}
@@ -65,7 +77,7 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // guard refuses what no SDK sends: what comes by way of a browser or a proxy, and what
 // can be read in two ways.
-func (d *door) guard(w http.ResponseWriter, r *http.Request) error {
+func (d *door) guard(r *http.Request) error {
 	switch {
 	case !strings.HasPrefix(r.RequestURI, "/") || r.URL.Host != "" || r.URL.RawPath != "" ||
 		strings.Contains(r.URL.Path, "//"):
@@ -79,7 +91,27 @@ func (d *door) guard(w http.ResponseWriter, r *http.Request) error {
 	case r.ContentLength > d.body || d.body == 0 && r.ContentLength != 0:
 		return &refusal{status: http.StatusRequestEntityTooLarge, code: "too_large", text: "the body is too large"}
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, d.body)
+	return nil
+}
+
+// bodySilence is how long a caller, of whom nothing is known by then, is waited for to
+// send the few bytes of a body: one who sends none would hold a connection for ever.
+const bodySilence = 5 * time.Second
+
+// read takes the body in, as a whole and in time.
+func (d *door) read(w http.ResponseWriter, r *http.Request) error {
+	if d.body == 0 {
+		return nil
+	}
+	text, err := io.ReadAll(listen.Paced(w, http.MaxBytesReader(w, r.Body, d.body), bodySilence))
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return &refusal{status: http.StatusRequestEntityTooLarge, code: "too_large", text: "the body is too large"}
+	case err != nil:
+		return &refusal{status: http.StatusBadRequest, code: "invalid_request", text: "the body did not come whole, and in time"}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(text))
 	return nil
 }
 

@@ -98,7 +98,7 @@ func (p *proxymux) admit(r *http.Request) error {
 func (p *proxymux) serve(w http.ResponseWriter, r *http.Request) error {
 	text, err := io.ReadAll(r.Body)
 	if err != nil {
-		return &refusal{status: http.StatusRequestEntityTooLarge, code: "too_large", text: "the body is too large"}
+		return err
 	}
 	key, err := parsePodKey(text)
 	if err != nil {

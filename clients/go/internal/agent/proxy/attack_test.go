@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/proxy"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 	"github.com/cambio-sts/cambio/clients/go/internal/standin"
 )
 
@@ -214,9 +217,11 @@ func TestS36SecretOfTheStart(t *testing.T) {
 	if resp, _ := one.ask(t, "GET", "/openai/v1/models", nil, nil); resp.StatusCode != 200 {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-	two.room.Inherit(one.room)
-	if !two.room.Secret().Equal(one.room.Secret()) {
-		t.Error("a reload changes the secret")
+	next, err := proxy.New(read(t, "listen: 127.0.0.1:0\n"+openai(u, "")), proxy.Deps{
+		Targets: target.New(server.Client(), map[string]target.Settings{"gpt": {}}), Log: slog.New(slog.DiscardHandler), Now: server.Clock.Now, Previous: one.room,
+	})
+	if err != nil || !next.Secret().Equal(one.room.Secret()) {
+		t.Errorf("a reload changes the secret: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -47,6 +47,7 @@ type gate struct {
 	algorithms       []string
 	skew             time.Duration
 	required         map[string][]string
+	keys             *keys
 	verifier         *oidc.IDTokenVerifier
 	now              func() time.Time
 }
@@ -71,7 +72,8 @@ func newGate(g Gateway, now func() time.Time) (*gate, error) {
 		required[name] = accepted(value)
 	}
 	made := &gate{issuer: g.Issuer, audience: g.Audience, algorithms: names, skew: g.skew(), required: required, now: now}
-	made.verifier = made.verifierOf(newKeys(g.Issuer, g.JWKSURL, roots, names, now))
+	made.keys = newKeys(g.Issuer, g.JWKSURL, roots, names, now)
+	made.verifier = made.verifierOf(made.keys)
 	return made, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/listen"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/secret"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 	"github.com/cambio-sts/cambio/clients/go/oci"
@@ -35,6 +36,9 @@ type Deps struct {
 	Now      func() time.Time
 	Random   io.Reader             // nil: the machine's
 	Registry prometheus.Registerer // nil: nothing is counted
+	// Previous is the room before a reload: the secret that callers hold goes on, and the
+	// key that tokens of OCI are bound to. nil at the start.
+	Previous *Room
 }
 
 // Room is the proxy of one configuration.
@@ -44,6 +48,7 @@ type Room struct {
 	hosts    []string
 	routes   []*route // a longer prefix before a shorter one
 	secret   cambio.Secret
+	key      *rsa.PrivateKey // of OCI signatures; nil: no route wants it
 	log      *slog.Logger
 	now      func() time.Time
 	meters   *meters
@@ -59,19 +64,19 @@ func New(s Settings, d Deps) (*Room, error) {
 	if random == nil {
 		random = rand.Reader
 	}
-	own, err := secret.New(random)
-	if err != nil {
-		return nil, err
-	}
 	m, err := newMeters(d.Registry)
 	if err != nil {
 		return nil, err
 	}
-	r := &Room{settings: s, log: d.Log, now: d.Now, meters: m, secret: own}
+	r := &Room{settings: s, log: d.Log, now: d.Now, meters: m}
+	if d.Previous != nil {
+		r.secret, r.key = d.Previous.secret, d.Previous.key
+	} else if r.secret, err = secret.New(random); err != nil {
+		return nil, err
+	}
 	for _, host := range s.Hosts {
 		r.hosts = append(r.hosts, strings.ToLower(host))
 	}
-	var key *rsa.PrivateKey
 	room := int64(maxHeld)
 	for _, given := range s.Routes {
 		room = max(room, given.filled().Limits.Buffer)
@@ -81,10 +86,10 @@ func New(s Settings, d Deps) (*Room, error) {
 		filled := given.filled()
 		t, err := newRoute(filled, s.callersOf(filled), d, m)
 		if err == nil && filled.Auth.OCI != nil {
-			if key == nil { // one for all: the servers' tokens are bound to it, and it never leaves
-				key, err = oci.NewKey(random)
+			if r.key == nil { // one for all: the servers' tokens are bound to it, and it never leaves
+				r.key, err = oci.NewKey(random)
 			}
-			t.key = key
+			t.key = r.key
 		}
 		if err == nil {
 			t.memory = memory
@@ -104,14 +109,6 @@ func New(s Settings, d Deps) (*Room, error) {
 	return r, nil
 }
 
-// Inherit takes over the secret of an earlier configuration of the same start, so that
-// workloads that have it go on. It is called before Handlers.
-func (r *Room) Inherit(old *Room) {
-	if old != nil {
-		r.secret = old.secret
-	}
-}
-
 // Secret is what callers send as their API key.
 func (r *Room) Secret() cambio.Secret { return r.secret }
 
@@ -123,7 +120,7 @@ func (r *Room) Handlers() map[string]http.Handler {
 	return map[string]http.Handler{r.settings.Listen: handler{r}}
 }
 
-// WriteSecret writes the secret's file, if there is to be one.
+// WriteSecret writes the secret's file, if there is to be one and it is not in place.
 func (r *Room) WriteSecret() error {
 	if r.settings.SecretFile == "" || len(r.routes) == 0 {
 		return nil
@@ -134,15 +131,19 @@ func (r *Room) WriteSecret() error {
 	return nil
 }
 
-// Run writes the secret's file, and gives up connections that nobody uses, until ctx
-// ends.
+// Run keeps the secret's file in place, and gives up connections that nobody uses, until
+// ctx ends. What cannot be written is in the log, and tried again.
 func (r *Room) Run(ctx context.Context) error {
-	if err := r.WriteSecret(); err != nil {
-		return err
-	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	said := ""
 	for {
+		if err := r.WriteSecret(); err == nil {
+			said = ""
+		} else if text := err.Error(); text != said {
+			r.log.WarnContext(ctx, "the proxy's secret cannot be written", "error", err)
+			said = text
+		}
 		select {
 		case <-ctx.Done():
 			for _, t := range r.routes {
@@ -211,7 +212,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if refused != nil {
 		failure = refused
-		w.Header().Set("Connection", "close") // what follows on the connection is not read
+		listen.Unread(w, req)
 		refused.write(seen)
 		return
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/listen"
 )
 
 const (
@@ -285,7 +286,7 @@ func (t *route) serve(w http.ResponseWriter, req *http.Request, o *order, secret
 		// connection is not read (RFC 9112 §6.1).
 		w.Header().Set("Connection", "close")
 	}
-	send := &sender{route: t, base: transport, from: o.from, cookies: o.cookies}
+	send := &sender{route: t, base: transport, from: o.from, cookies: o.cookies, answer: w}
 	defer send.release()
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
@@ -314,6 +315,9 @@ func (t *route) serve(w http.ResponseWriter, req *http.Request, o *order, secret
 		},
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
 			failure = err
+			if send.unread {
+				listen.Unread(w, req)
+			}
 			if left(ctx, err) {
 				w.WriteHeader(statusLeft)
 				return
@@ -333,13 +337,16 @@ type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// close gives up connections that are not in use.
+// close gives up connections that are not in use, and the others when they are not.
 func (t *route) close() {
 	if t.transport != nil {
 		t.transport.CloseIdleConnections()
 	}
 	if t.users != nil {
 		t.users.sweep(true)
+	}
+	if t.gate != nil {
+		t.gate.keys.client.CloseIdleConnections()
 	}
 }
 

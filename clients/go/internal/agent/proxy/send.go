@@ -6,9 +6,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/agent/listen"
 	"github.com/cambio-sts/cambio/clients/go/internal/quiet"
 )
 
@@ -19,8 +22,14 @@ type sender struct {
 	base    http.RoundTripper
 	from    *issuer
 	cookies []cookie
+	answer  http.ResponseWriter
 	kept    int64 // bytes of memory that are reserved for the body
+	unread  bool  // the body was to be held, and did not come whole
 }
+
+// uploadSilence is how long a caller is waited for who sends nothing of a body that has
+// its place in memory already: others wait for that.
+const uploadSilence = 30 * time.Second
 
 // maxHeld bounds the bodies that one proxy holds at a time, in bytes; the next one waits.
 // It is not less than a route's limits.buffer.
@@ -108,13 +117,17 @@ func (s *sender) hold(req *http.Request) (body []byte, held bool, err error) {
 	if req.ContentLength > 0 {
 		b.Grow(int(req.ContentLength) + bytes.MinRead)
 	}
-	n, err := b.ReadFrom(io.LimitReader(req.Body, t.limits.Buffer+1))
+	s.unread = true
+	n, err := b.ReadFrom(listen.Paced(s.answer, io.LimitReader(req.Body, t.limits.Buffer+1), uploadSilence))
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, false, refuse(http.StatusRequestTimeout, "body_timeout", "the body has to be held, and nothing of it came for %s", uploadSilence)
 	case err != nil:
 		return nil, false, &uploadError{err}
 	case n > t.limits.Buffer:
 		return nil, false, errTooLong
 	}
+	s.unread = false
 	return b.Bytes(), true, nil
 }
 
@@ -132,8 +145,12 @@ func (s *sender) release() {
 
 // left reports whether a request ended because its caller left.
 func left(ctx context.Context, err error) bool {
+	var own *refusal
 	var upload *uploadError
 	var long *http.MaxBytesError
+	if errors.As(err, &own) {
+		return false // what was to be said was said, as it is of a body that does not come
+	}
 	if errors.As(err, &upload) && !errors.As(err, &long) {
 		return true
 	}

@@ -78,7 +78,8 @@ func (u *users) remove(e *list.Element) {
 	one.transport.CloseIdleConnections()
 }
 
-// sweep drops who was away for long; all: everybody who has nothing under way.
+// sweep drops who was away for long; all: everybody who has nothing under way, and of the
+// others what they need no more.
 func (u *users) sweep(all bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -87,6 +88,8 @@ func (u *users) sweep(all bool) {
 		previous := e.Prev()
 		if one := e.Value.(*user); one.busy == 0 && (all || now.Sub(one.last) >= idleUser) {
 			u.remove(e)
+		} else if all {
+			one.transport.CloseIdleConnections()
 		}
 		e = previous
 	}

@@ -42,13 +42,14 @@ type Rooms struct {
 // is nil at the start; later its secrets go on, so that who has them is let in still.
 func Open(c *config.Config, client *cambio.Client, log *slog.Logger, registry prometheus.Registerer, previous *Rooms) (*Rooms, error) {
 	r := &Rooms{Config: c, Targets: target.New(client, c.Targets), log: log}
-	var before *door.Room
+	var doors *door.Room
+	var proxies *proxy.Room
 	if previous != nil {
-		before = previous.Door
+		doors, proxies = previous.Door, previous.Proxy
 	}
 	var err error
 	if r.Door, err = door.New(c.Doors, door.Deps{
-		Targets: r.Targets, Log: log, Now: time.Now, Random: rand.Reader, Registry: registry, Previous: before,
+		Targets: r.Targets, Log: log, Now: time.Now, Random: rand.Reader, Registry: registry, Previous: doors,
 	}); err != nil {
 		return nil, fmt.Errorf("doors: %w", err)
 	}
@@ -58,12 +59,9 @@ func Open(c *config.Config, client *cambio.Client, log *slog.Logger, registry pr
 		return nil, fmt.Errorf("files: %w", err)
 	}
 	if r.Proxy, err = proxy.New(c.Proxy, proxy.Deps{
-		Targets: r.Targets, Log: log, Now: time.Now, Random: rand.Reader, Registry: registry,
+		Targets: r.Targets, Log: log, Now: time.Now, Random: rand.Reader, Registry: registry, Previous: proxies,
 	}); err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
-	}
-	if previous != nil {
-		r.Proxy.Inherit(previous.Proxy)
 	}
 	return r, nil
 }
