@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from asking import DOOR, OPS, SCRIPT, request
-from house import Agent, Dev, write_secret
+from house import Agent, Dev
 from programs import eventually
 
 Ask = Callable[..., dict[str, Any]]
@@ -81,13 +81,17 @@ def test_target_that_is_none_of_aws(told: dict[str, str], door: str, ask: Ask) -
     assert "wrong_target" in answer and "403" in answer, answer
 
 
-def test_credential_process(sdk: str, sdk_environment: dict[str, str], agent_binary: Path, agent_config: Callable[..., Path], work: Path, ask: Ask) -> None:  # fmt: skip
+def test_credential_process(
+    sdk: str, sdk_environment: dict[str, str], agent_binary: Path, agent_config: Callable[..., Path], work: Path, ask: Ask
+) -> None:
     config, profiles = agent_config(targets={"bedrock": {"reason": "a profile"}}), work / f"aws-config-{sdk}"
     profiles.write_text(f"[profile llm]\ncredential_process = {agent_binary} credential-process bedrock --config {config}\n")
     check(ask(sdk, sdk_environment | {"AWS_CONFIG_FILE": str(profiles), "AWS_PROFILE": "llm"}, "aws"))
 
 
-def test_credential_process_that_fails_says_why(sdk: str, sdk_environment: dict[str, str], agent_binary: Path, agent_config: Callable[..., Path], work: Path, ask: Ask) -> None:  # fmt: skip
+def test_credential_process_that_fails_says_why(
+    sdk: str, sdk_environment: dict[str, str], agent_binary: Path, agent_config: Callable[..., Path], work: Path, ask: Ask
+) -> None:
     profiles = work / f"aws-config-fails-{sdk}"
     profiles.write_text(f"[profile llm]\ncredential_process = {agent_binary} credential-process nothing --config {agent_config()}\n")
     answer = ask(sdk, sdk_environment | {"AWS_CONFIG_FILE": str(profiles), "AWS_PROFILE": "llm"}, "aws:sts")["sts"]
@@ -95,7 +99,9 @@ def test_credential_process_that_fails_says_why(sdk: str, sdk_environment: dict[
 
 
 @pytest.mark.parametrize("kind", ["shell", "dotenv"])
-def test_file_with_env_lines(sdk: str, kind: str, agent: Agent, files: dict[str, Path], sdk_environment: dict[str, str], python: Callable[[str], str], work: Path) -> None:  # fmt: skip
+def test_file_with_env_lines(
+    sdk: str, kind: str, agent: Agent, files: dict[str, Path], sdk_environment: dict[str, str], python: Callable[[str], str], work: Path
+) -> None:
     """As a container's entry point reads it."""
     assert agent.program.process.poll() is None
     eventually("the file is there", files[kind].exists)

@@ -144,8 +144,14 @@ def test_signals_are_the_commands(told: dict[str, str], agent_binary: Path, work
 
 
 def test_once_as_init_container(
-    sdk: str, told: dict[str, str], agent_config: Callable[..., Path], run_agent: Run, tmp_path: Path, sdk_environment: dict[str, str], ask: Ask
-) -> None:  # fmt: skip
+    sdk: str,
+    told: dict[str, str],
+    agent_config: Callable[..., Path],
+    run_agent: Run,
+    tmp_path: Path,
+    sdk_environment: dict[str, str],
+    ask: Ask,
+) -> None:
     """It writes all there is, and ends; the workload then needs no agent."""
     keys, principal = tmp_path / "aws.json", tmp_path / "oci"
     config = agent_config(

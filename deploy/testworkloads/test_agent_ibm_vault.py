@@ -101,7 +101,7 @@ def ibm(sdk_environment: dict[str, str], door: str, secret_file: Path) -> dict[s
 
 @pytest.fixture(scope="module")
 def vault(sdk_environment: dict[str, str], door: str, secret_file: Path) -> dict[str, str]:
-    more = {"VAULT_ADDR": door, "VAULT_TOKEN": secret_file.read_text(), "ASKS_VAULT_LEASE": "pki/creds/app"}
+    more = {"VAULT_ADDR": door, "VAULT_TOKEN": secret_file.read_text(), "ASKS_VAULT_LEASE": "pki/creds/app", "ASKS_VAULT_VALUE": "gpt"}
     return sdk_environment | more
 
 
@@ -141,7 +141,7 @@ def test_hvac(sdk: str, vault: dict[str, str], ask: Ask) -> None:
     assert ":assumed-role/llm/cambio-" in said.pop("aws")
     leased, lives, renewable, fields = said.pop("lease")
     assert leased and lives and not renewable and {"certificate", "private_key", "issuing_ca"} <= set(fields)
-    assert said.pop("authenticated") is True and said.pop("health") is False
+    assert said.pop("authenticated") is True and said.pop("health") is False and said.pop("value") is True
     assert said.pop("unknown").startswith("InvalidPath")
     assert said.pop("write").startswith(("UnexpectedError", "VaultError", "InvalidRequest")) and not said
 

@@ -61,8 +61,12 @@ def test_files_of_a_resource_principal(
 
 
 def test_token_is_replaced_while_the_program_runs(
-    start_agent: Callable[..., Agent], agent_config: Callable[..., Path], folder: Path, principal: dict[str, str], asking: Callable[..., Asking]
-) -> None:  # fmt: skip
+    start_agent: Callable[..., Agent],
+    agent_config: Callable[..., Path],
+    folder: Path,
+    principal: dict[str, str],
+    asking: Callable[..., Asking],
+) -> None:
     """The agent writes another token, for the key that there is. The SDK reads key and token again when OCI takes the earlier one
     no more, and repeats the request: the program notices nothing."""
     config = agent_config(**files(folder, "8s"))
@@ -88,8 +92,13 @@ def test_token_is_replaced_while_the_program_runs(
 
 
 def test_program_goes_on_while_there_is_no_agent(
-    sdk: str, start_agent: Callable[..., Agent], agent_config: Callable[..., Path], folder: Path, principal: dict[str, str], asking: Callable[..., Asking]
-) -> None:  # fmt: skip
+    sdk: str,
+    start_agent: Callable[..., Agent],
+    agent_config: Callable[..., Path],
+    folder: Path,
+    principal: dict[str, str],
+    asking: Callable[..., Asking],
+) -> None:
     """The files stay, and the key does over a new start."""
     config = agent_config(**files(folder))
     agent = start_agent(config)
@@ -104,8 +113,13 @@ def test_program_goes_on_while_there_is_no_agent(
 
 
 def test_token_that_is_refused_is_read_anew(
-    sdk: str, start_agent: Callable[..., Agent], agent_config: Callable[..., Path], folder: Path, principal: dict[str, str], asking: Callable[..., Asking]
-) -> None:  # fmt: skip
+    sdk: str,
+    start_agent: Callable[..., Agent],
+    agent_config: Callable[..., Path],
+    folder: Path,
+    principal: dict[str, str],
+    asking: Callable[..., Asking],
+) -> None:
     """A program that began with a token which OCI no longer takes: the SDK reads the files again, and finds what the agent wrote."""
     start_agent(agent_config(**files(folder)))
     eventually("the token is there", (folder / "rpst").exists)

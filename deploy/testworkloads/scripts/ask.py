@@ -1,7 +1,7 @@
 """What the vendors' SDKs are told, unmodified and configured by the environment alone, as JSON: {call: answer}.
 
-Arguments: modules of asks, or MODULE:CALL for one call. With --each-line first it asks once for each line of standard input, by the same clients
-all the time; the line names the calls, between blanks, or nothing: all of them.
+Arguments: modules of asks, or MODULE:CALL for one call. With --each-line first it asks once for each line of standard input, by
+the same clients all the time; the line names the calls, between blanks, or nothing: all of them.
 """
 
 import importlib

@@ -40,6 +40,11 @@ def lease():
     return [bool(read["lease_id"]), read["lease_duration"] > 60, read["renewable"], sorted(read["data"])]
 
 
+def value():
+    """Whether there is one; what it is stays here."""
+    return bool(client().secrets.kv.v1.read_secret(os.environ["ASKS_VAULT_VALUE"])["data"]["value"])
+
+
 CALLS = {
     "authenticated": lambda: client().is_authenticated(),
     "health": lambda: client().sys.read_health_status(method="GET")["sealed"],
@@ -47,6 +52,7 @@ CALLS = {
     "gpt, kv 1": gpt_kv1,
     "aws": keys,
     "lease": lease,
+    "value": value,
     "unknown": lambda: client().secrets.kv.v2.read_secret_version("other", raise_on_deleted_version=True),
     "write": lambda: client().secrets.kv.v2.create_or_update_secret("gpt", {"value": "x"}),
 }
