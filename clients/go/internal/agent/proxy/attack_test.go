@@ -180,7 +180,9 @@ func TestS36CallersOfAUnixSocket(t *testing.T) {
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		path := filepath.Join(dir, "s")
 		h := serve(t, server.Client(), server.Clock.Now, "listen: \"unix:"+path+"\"\n"+one.callers+openai(u, ""))
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		}}}
 		resp, err := client.Get("http://localhost/openai/v1/models")
 		if err != nil {
 			t.Fatal(err)
@@ -189,7 +191,7 @@ func TestS36CallersOfAUnixSocket(t *testing.T) {
 		if resp.StatusCode != one.status {
 			t.Errorf("%q: %d", one.callers, resp.StatusCode)
 		}
-		mode := h.room.Handlers()["unix:"+path].(interface{ SocketMode() os.FileMode }).SocketMode()
+		mode := h.room.SocketMode()
 		if want := map[bool]os.FileMode{true: 0o666, false: 0o600}[one.status == 403]; mode != want {
 			t.Errorf("%q: mode %v", one.callers, mode)
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 
@@ -54,6 +55,11 @@ func (r *Room) ownHost(req *http.Request) bool {
 	}
 	ip := net.ParseIP(own)
 	return port == ownPort && (name == own || name == "localhost" && ip != nil && ip.IsLoopback())
+}
+
+// others reports whether another user of this machine than the agent's is among them.
+func (c *Callers) others() bool {
+	return slices.ContainsFunc(c.UIDs, func(uid uint32) bool { return int64(uid) != int64(os.Getuid()) })
 }
 
 // admit decides whether the caller is one of a route's (S36).

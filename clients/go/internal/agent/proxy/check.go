@@ -53,16 +53,23 @@ func (s *Settings) Check(targets []string) []error {
 	if s.Callers != nil {
 		s.checkCallers(f, *s.Callers)
 	}
-	names, places := map[string]bool{}, map[string]bool{}
+	filled := make([]Route, len(s.Routes))
 	for i, given := range s.Routes {
+		filled[i] = given.filled()
+	}
+	others := slices.ContainsFunc(filled, func(r Route) bool { return s.callersOf(r).others() })
+	names, places := map[string]bool{}, map[string]bool{}
+	for i, r := range filled {
 		at := f.below("routes[%d].", i)
-		r := given.filled()
 		r.check(at, targets)
 		if r.Callers != nil {
 			s.checkCallers(at, *r.Callers)
 			if r.Gateway != nil && r.Callers.Secret {
 				at.add("callers", "a gateway's callers bring their own token where the secret would be: leave it out")
 			}
+		}
+		if others && r.Gateway == nil && s.callersOf(r).Any {
+			at.add("callers", "the socket is open to every user of the machine, since another route lists some by uid: list them here too")
 		}
 		if names[r.Name] {
 			at.add("name", "another route is called %q: give this one a name", r.Name)

@@ -77,7 +77,7 @@ func away(ctx context.Context) {
 
 // VerifySignature returns the payload that an issuer's key signed (oidc.KeySet).
 func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	signed, err := jose.ParseSigned(token, k.algorithms)
+	signed, err := jose.ParseSignedCompact(token, k.algorithms)
 	if err != nil || len(signed.Signatures) != 1 {
 		return nil, errUnsigned
 	}

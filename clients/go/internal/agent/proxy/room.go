@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -120,6 +119,15 @@ func (r *Room) Handlers() map[string]http.Handler {
 	return map[string]http.Handler{r.settings.Listen: handler{r}}
 }
 
+// SocketMode is who may reach a unix socket: the agent's own user, and everybody where
+// some route tells users apart by uid. What each may do is for the routes.
+func (r *Room) SocketMode() fs.FileMode {
+	if slices.ContainsFunc(r.routes, func(t *route) bool { return t.callers.others() }) {
+		return 0o666
+	}
+	return 0o600
+}
+
 // WriteSecret writes the secret's file, if there is to be one and it is not in place.
 func (r *Room) WriteSecret() error {
 	if r.settings.SecretFile == "" || len(r.routes) == 0 {
@@ -172,17 +180,6 @@ func (r *Room) example() string { return "/" + strings.TrimPrefix(r.routes[0].pr
 
 // handler is the room as it is served.
 type handler struct{ *Room }
-
-// SocketMode lets other users reach a unix socket where they are told apart by uid.
-func (h handler) SocketMode() fs.FileMode {
-	others := func(t *route) bool {
-		return slices.ContainsFunc(t.callers.UIDs, func(uid uint32) bool { return int(uid) != os.Getuid() })
-	}
-	if slices.ContainsFunc(h.routes, others) {
-		return 0o666
-	}
-	return 0o600
-}
 
 // ServeHTTP finds the route, and sends what is let through to its upstream.
 func (h handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {

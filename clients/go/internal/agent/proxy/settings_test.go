@@ -73,6 +73,9 @@ func TestSettings(t *testing.T) {
 		{"listen: 0.0.0.0:1\nexpose: true\nhosts: ['a:1', 'b c']\nroutes: [{provider: openai, target: gpt}]", "hosts[1]"},
 		{"listen: unix:p\nroutes: [{provider: openai, target: gpt}]", "listen"},
 		{"listen: unix:/p\ncallers: {uids: [0]}\nroutes: [{provider: openai, target: gpt}]", ""},
+		// A socket that others reach is not one whose every caller is the agent's user.
+		{"listen: unix:/p\nroutes: [{provider: openai, target: gpt, callers: {uids: [4242]}}, {provider: anthropic, target: gpt, callers: any}]", "routes[1].callers"},
+		{"listen: unix:/p\nroutes: [{provider: openai, target: gpt, callers: {uids: [4242]}}, {provider: anthropic, target: gpt}, {provider: vertex, region: global, target: gpt, callers: secret}]", ""},
 		{"listen: 127.0.0.1:1\nroutes: [{provider: openai, target: gpt}, {provider: openai, target: gpt}]", "routes[1].name routes[1].prefix"},
 		{"listen: 127.0.0.1:1\nroutes: [{provider: opnai, target: other}]", "routes[0].provider routes[0].upstream routes[0].target routes[0].paths"},
 		{"listen: 127.0.0.1:1\nroutes: [{target: gpt, upstream: 'http://u.example', paths: [v1]}]", "routes[0].name routes[0].upstream routes[0].paths[0]"},

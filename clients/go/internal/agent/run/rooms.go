@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -103,36 +100,14 @@ func (r *Rooms) DoorEndpoints() map[string]listen.Endpoint {
 func (r *Rooms) ProxyEndpoints() map[string]listen.Endpoint {
 	endpoints := map[string]listen.Endpoint{}
 	for address, handler := range r.Proxy.Handlers() {
-		e := listen.Endpoint{Handler: handler}
-		if strings.HasPrefix(address, "unix:") && r.checksUsers() {
-			e.Mode = 0o666
-		}
-		endpoints[address] = e
+		endpoints[address] = listen.Endpoint{Handler: handler, Mode: r.Proxy.SocketMode()}
 	}
 	return endpoints
-}
-
-// checksUsers reports whether a caller's user is looked at on each route.
-func (r *Rooms) checksUsers() bool {
-	p := r.Config.Proxy
-	for _, route := range p.Routes {
-		callers := route.Callers
-		if callers == nil {
-			callers = p.Callers
-		}
-		if callers == nil || len(callers.UIDs) == 0 {
-			return false
-		}
-	}
-	return len(p.Routes) > 0
 }
 
 // writeSecrets writes the files with the secrets that callers send. What fails is tried
 // again by Run, and said there.
 func (r *Rooms) writeSecrets() {
-	if path := r.Config.Proxy.SecretFile; path != "" {
-		_ = os.MkdirAll(filepath.Dir(path), 0o700)
-	}
 	_ = r.Door.WriteSecret()
 	_ = r.Proxy.WriteSecret()
 }
