@@ -69,8 +69,8 @@ def test_all_sdks_in_one_program(sdk: str, told: dict[str, str], watsonx: Path, 
     """What would win over the agent is not handed on, and is told."""
     more = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "of-nobody", "NO_GCE_CHECK": "true"}
     done = run_agent(
-        told | more, "exec", "--config", str(watsonx), "--aws", "bedrock", "--gcp", "vertex", "--azure", "azure-openai", "--oci", "oci-genai",
-        "--ibm", "watsonx", "--vault", "gpt", "--", python(sdk), "-W", "ignore", str(SCRIPT), *MODULES,
+        told | more, "exec", "--config", str(watsonx), "--aws", "bedrock", "--gcp", "vertex", "--azure", "azure-openai",
+        "--oci", "oci-genai", "--ibm", "watsonx", "--vault", "gpt", "--", python(sdk), "-W", "ignore", str(SCRIPT), *MODULES,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check(json.loads(done.stdout.splitlines()[-1]))
