@@ -97,6 +97,9 @@ func TestS36WhatIsNoPlainRequestIsRefused(t *testing.T) {
 		{"broken escape", "GET /openai/v1/%zz HTTP/1.1\r\nHost: HOST" + end, 400, ""},
 		{"broken query", "GET /openai/v1/models?a=%zz HTTP/1.1\r\nHost: HOST" + end, 400, ""},
 		{"semicolon in the query", "GET /openai/v1/models?a=1;b=2 HTTP/1.1\r\nHost: HOST" + end, 400, ""},
+		{"the secret in the query", "GET /openai/v1/models?key=SECRET HTTP/1.1\r\nHost: HOST" + end, 400, ""},
+		{"the secret in the query, escaped", "GET /openai/v1/models?key=%SECRET HTTP/1.1\r\nHost: HOST" + end, 400, ""},
+		{"the secret in the path", "GET /openai/v1/SECRET HTTP/1.1\r\nHost: HOST" + end, 400, ""},
 		{"presigned", "GET /openai/v1/models?x-amz-Signature=1 HTTP/1.1\r\nHost: HOST" + end, 400, ""},
 		{"upgrade", "GET /openai/v1/models HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nX-Api-Key: SECRET\r\n\r\n", 501, ""},
 		{"two lengths", "POST /openai/v1/x HTTP/1.1\r\nHost: HOST\r\nContent-Length: 1\r\nContent-Length: 2" + end + "ab", 400, ""},
@@ -111,7 +114,8 @@ func TestS36WhatIsNoPlainRequestIsRefused(t *testing.T) {
 	} {
 		t.Run(one.name, func(t *testing.T) {
 			_, port, _ := net.SplitHostPort(h.address)
-			answer := h.raw(t, strings.NewReplacer("LOCALHOST", "localhost:"+port, "HOST", h.address, "SECRET", h.room.Secret().Reveal()).Replace(one.send))
+			answer := h.raw(t, strings.NewReplacer("LOCALHOST", "localhost:"+port, "HOST", h.address,
+				"%SECRET", fmt.Sprintf("%%%02X%s", h.room.Secret().Reveal()[0], h.room.Secret().Reveal()[1:]), "SECRET", h.room.Secret().Reveal()).Replace(one.send))
 			seen := w.take()
 			status := 0
 			_, _ = fmt.Sscanf(answer, "HTTP/1.%d %d", new(int), &status)

@@ -197,6 +197,9 @@ func (t *route) read(req *http.Request, p place, secret cambio.Secret) (*order, 
 	if refused := t.plain(req); refused != nil {
 		return nil, refused
 	}
+	if said, err := url.QueryUnescape(req.RequestURI); err != nil || strings.Contains(said, secret.Reveal()) {
+		return nil, refuse(http.StatusBadRequest, "secret_in_url", "the URL holds the secret of the agent's start, which the upstream would get: send it as the API key, in a header")
+	}
 	o := &order{from: t.shared, url: t.below(p, req.URL.RawQuery)}
 	if t.cookies.Enabled {
 		var err error
