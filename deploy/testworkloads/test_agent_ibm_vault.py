@@ -90,6 +90,12 @@ def door(keep_agent: Callable[..., Agent], agent_config: Callable[..., Path], se
 
 
 @pytest.fixture(scope="module")
+def before(dev: Dev) -> int:
+    """How often others had the target; a test takes it ahead of the agent."""
+    return len(dev.exchanges("watsonx"))
+
+
+@pytest.fixture(scope="module")
 def ibm(sdk_environment: dict[str, str], door: str, secret_file: Path) -> dict[str, str]:
     return sdk_environment | {
         "WATSONX_AUTH_TYPE": "container",
@@ -105,10 +111,10 @@ def vault(sdk_environment: dict[str, str], door: str, secret_file: Path) -> dict
     return sdk_environment | more
 
 
-def test_ibm(sdk: str, ibm: dict[str, str], ask: Ask, dev: Dev) -> None:
+def test_ibm(sdk: str, before: int, ibm: dict[str, str], ask: Ask, dev: Dev) -> None:
     said = ask(sdk, ibm, "ibm")["watsonx"]
     assert said.startswith("You are iam-Profile-") and "by system:serviceaccount:llm:gateway" in said, said
-    assert len(dev.exchanges("watsonx")) == 1, "the agent asks once for all that come"
+    assert len(dev.exchanges("watsonx")) == before + 1, "the agent asks once for all that come"
 
 
 def test_s36_ibm_with_another_token_is_refused(sdk: str, ibm: dict[str, str], token_file: Path, ask: Ask) -> None:
