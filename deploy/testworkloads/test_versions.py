@@ -49,9 +49,10 @@ PYTHON = [
     Row("httpx", BOTH, "adapter `oci_http_auth`"),
     Row("httpx", NEWEST, "adapter `http_auth`"),
     Row("httpx2", BOTH, "adapter `oci_http_auth`"),
-    Row("openai", BOTH, "what `azure` and `vault` give"),
-    Row("openai", NEWEST, "adapters `openai_client`, `async_azure_openai_client`"),
+    Row("openai", BOTH, "what `azure` and `vault` give; the proxy; adapters `openai_client`, `async_openai_client`"),
+    Row("openai", NEWEST, "adapter `async_azure_openai_client`"),
     Row("anthropic", NEWEST, "adapter `anthropic_client`"),
+    Row("mcp", BOTH, "the proxy"),
     Row("mcp", NEWEST, "adapter `mcp_http_client`"),
     Row("litellm", LITELLM, "the proxy; adapter `OciSigner`"),
 ]
