@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, cast
 
 from ._clock import Clock
-from ._errors import CODE_BAD_ANSWER, ExchangeRefused, plain
+from ._errors import CODE_BAD_ANSWER, ExchangeRefused, plain, quiet
 from ._http import MAX_ANSWER, Response
 from ._secret import Secret
 from ._token import Token
@@ -37,12 +38,13 @@ def _text(answer: dict[str, Any], name: str) -> str:
     return value
 
 
-def refusal(response: Response) -> ExchangeRefused:
-    """Reads an answer that is no 200 (RFC 6749 section 5.2)."""
+def refusal(response: Response, secrets: Iterable[str]) -> ExchangeRefused:
+    """Reads an answer that is no 200 (RFC 6749 section 5.2). secrets: what was sent, and is not repeated."""
     answer = object_in(response.body)
     try:
-        code, description = plain(_text(answer, "error")), plain(_text(answer, "error_description"))
-        exchange_id = plain(_text(answer, "exchange_id"))
+        code, description, exchange_id = (
+            plain(quiet(_text(answer, name), secrets)) for name in ("error", "error_description", "exchange_id")
+        )
     except TypeError:
         code = description = exchange_id = ""
     if not code:

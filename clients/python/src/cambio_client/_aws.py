@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._bearer import SEND_LEFT
 from ._errors import CODE_BAD_ANSWER, CambioError, misconfigured
 from ._extras import missing
+from ._secret import one_word
 
 if TYPE_CHECKING:
     import boto3  # pyright: ignore[reportMissingTypeStubs]
@@ -90,6 +91,6 @@ def _metadata(token: Token, left: float) -> dict[str, str]:
         }
     except (ValueError, LookupError, TypeError, RecursionError):
         found = {}
-    if not found or not all(isinstance(v, str) and v for v in found.values()):
+    if not found or not all(isinstance(v, str) and one_word(v) for v in found.values()):
         raise CambioError(CODE_BAD_ANSWER, "what the server gave is no AWS credential", exchange_id=token.exchange_id)
     return found

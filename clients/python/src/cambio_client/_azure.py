@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._bearer import SEND_LEFT
-from ._errors import CambioError, misconfigured
+from ._bearer import SEND_LEFT, sendable
+from ._errors import CambioError
 from ._extras import missing
 from ._single import Single
 
@@ -79,9 +79,7 @@ class _Credential(Single):
         return self._given.get(id(source)) if claims else None
 
     def _read(self, source: TokenSource, token: Token) -> Token:
-        if token.token_type == "N_A":
-            raise misconfigured(f"a credential of type {token.issued_token_type} is no bearer token")
-        self._given[id(source)] = token.value
+        self._given[id(source)] = sendable(token)
         return token
 
     def _failed(self, err: CambioError) -> Exception:

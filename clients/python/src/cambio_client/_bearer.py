@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ._clock import Clock, SystemClock
-from ._errors import CODE_IDENTITY, IdentityError, misconfigured
+from ._errors import CODE_BAD_ANSWER, CODE_IDENTITY, CambioError, IdentityError, misconfigured
 from ._identity import Forgetful, Identity, IdentityLike, as_identity, ask
-from ._secret import Secret
+from ._secret import Secret, one_word
 from ._single import Single
 from ._source import TokenSource
 from ._token import Token
@@ -22,11 +22,11 @@ class Bearer(Single):
 
     def token(self, rejected: Secret | None = None) -> Secret:
         """The token; another one than rejected, where there is another. Raises CambioError."""
-        return _sendable(self._source.token(rejected=rejected, min_left=self._left))
+        return sendable(self._source.token(rejected=rejected, min_left=self._left))
 
     async def atoken(self, rejected: Secret | None = None) -> Secret:
         """token, for who must not wait in the event loop."""
-        return _sendable(await self._source.atoken(rejected=rejected, min_left=self._left))
+        return sendable(await self._source.atoken(rejected=rejected, min_left=self._left))
 
 
 class _OwnToken(Bearer):
@@ -83,7 +83,15 @@ def bearer(source: TokenSource | IdentityLike, clock: Clock | None = None) -> Be
     return _OwnToken(as_identity(source), clock or SystemClock())
 
 
-def _sendable(token: Token) -> Secret:
+def sendable(token: Token) -> Secret:
+    """The bearer token for a header. Raises CambioError for what is none."""
     if token.token_type == "N_A":
         raise misconfigured(f"a credential of type {token.issued_token_type} is no bearer token")
+    return header_value(token)
+
+
+def header_value(token: Token) -> Secret:
+    """The credential, if it is fit for a header. Raises CambioError."""
+    if not one_word(token.value.reveal()):
+        raise CambioError(CODE_BAD_ANSWER, "the token that was given fits no header", exchange_id=token.exchange_id)
     return token.value

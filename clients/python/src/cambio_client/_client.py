@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -16,19 +15,19 @@ from ._clock import Clock, SystemClock
 from ._crew import arrival, crew
 from ._environment import from_environment
 from ._errors import (
-    CODE_FAILED,
+    CODE_BAD_ANSWER,
     CODE_IDENTITY,
-    CODE_UNREACHABLE,
     CambioError,
+    ExchangeRefused,
     IdentityError,
-    ServerUnreachable,
     misconfigured,
     plain,
 )
 from ._fork import survives_fork
-from ._http import HttpTransport, Transport
+from ._http import HttpTransport, Transport, post
 from ._identity import IdentityLike, IdentityToken, as_identity, ask
 from ._identity_oidc import basic, secret_of
+from ._patience import patiently
 from ._request import Request, request
 from ._rest import Rest
 from ._secret import Secret
@@ -36,8 +35,6 @@ from ._single import Single
 from ._source import TokenSource
 from ._token import Token
 
-ATTEMPTS = 3
-"""At one exchange, when the server cannot be reached or is busy."""
 MAX_SOURCES = 1024
 """Sources that a client keeps by itself."""
 
@@ -155,7 +152,7 @@ class Client(Single):
             return source
 
     def _source(self, asked: Request) -> TokenSource:
-        return TokenSource(lambda: self._exchange(asked), asked.name(), self._clock)
+        return TokenSource(lambda: self._lasting(asked), asked.name(), self._clock)
 
     def exchange(
         self,
@@ -211,39 +208,25 @@ class Client(Single):
         return await arrival(crew.start(lambda: self._exchange(asked)))
 
     def _exchange(self, asked: Request) -> Token:
-        deadline = self._clock.monotonic() + self._timeout
-        refused_before = False
-        attempt = 0
-        while True:
-            attempt += 1
-            proof = self._prove(asked)
-            answer = self._attempt(asked, proof, deadline)
-            if isinstance(answer, Token):
-                return answer
-            if attempt == ATTEMPTS:
-                break
-            if answer.retryable:
-                wait = self._pause(answer.retry_after, attempt)
-                if self._clock.monotonic() + wait > deadline:
-                    break
-                self._clock.sleep(wait)
-            elif answer.status not in (400, 401) or refused_before or not self._replaced(asked, proof):
-                break
-            refused_before = True
-        del proof
-        raise answer
+        answer = patiently(
+            lambda: self._prove(asked), lambda proof, end: self._attempt(asked, proof, end), self._clock, self._timeout
+        )
+        if isinstance(answer, CambioError):
+            raise answer
+        return answer
 
-    def _replaced(self, asked: Request, refused: _Proof) -> bool:
-        """Whether there is another token by now than the one that was refused."""
-        try:
-            return self._prove(asked).subject.value != refused.subject.value
-        except CambioError:
-            return False
-
-    def _pause(self, told: float, attempt: int) -> float:
-        """Seconds to wait before the next attempt."""
-        base = 0.1 * 2**attempt
-        return max(told, base / 2 + self._clock.random() * base)
+    def _lasting(self, asked: Request) -> Token:
+        """A credential to keep: after one that has ended already a source would ask for the next at once, and so on."""
+        token = self._exchange(asked)
+        if token.remaining() > 0:
+            return token
+        raise ExchangeRefused(
+            CODE_BAD_ANSWER,
+            "the server gave a credential that has ended already: raise the lifetime",
+            status=200,
+            exchange_id=token.exchange_id,
+            retryable=True,
+        )
 
     def _prove(self, asked: Request) -> _Proof:
         subject, actor = asked.subject, asked.actor
@@ -267,28 +250,26 @@ class Client(Single):
             form["actor_token_type"] = proof.actor.token_type
         if proof.passthrough is not None:
             form["passthrough_token"] = proof.passthrough.value.reveal()
+        secrets = [
+            token.value.reveal() for token in (proof.subject, proof.actor, proof.passthrough) if token is not None
+        ]
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if self._client_id is not None and self._client_secret is not None:
             try:
-                headers["Authorization"] = basic(self._client_id, self._client_secret().reveal())
+                secret = self._client_secret().reveal()
             except Exception as err:
                 fault = f"the client's secret cannot be had: {plain(str(err) or type(err).__name__)}"
                 return IdentityError(CODE_IDENTITY, fault, retryable=True)
+            headers["Authorization"] = basic(self._client_id, secret)
+            secrets += secret, headers["Authorization"].removeprefix("Basic ")
         began = self._clock.monotonic(), self._clock.time()
         left = max(deadline - began[0], 0.001)
-        try:
-            response = self._transport.send(
-                "POST", self._origin + "/oauth2/token", headers, urlencode(form).encode(), left
-            )
-        except CambioError as err:
-            return err.again()
-        except (OSError, http.client.HTTPException) as err:
-            fault = f"no answer from {self._origin}: {plain(str(err) or type(err).__name__)}"
-            return ServerUnreachable(CODE_UNREACHABLE, fault, retryable=True)
-        except Exception as err:
-            return CambioError(CODE_FAILED, f"the transport broke: {plain(type(err).__name__)}")
+        body = urlencode(form).encode()
+        response = post(self._transport, self._origin, "/oauth2/token", headers, body, left, secrets)
+        if isinstance(response, CambioError):
+            return response
         if response.status != 200:
-            return refusal(response)
+            return refusal(response, secrets)
         return credential(response, self._origin, began, proof.subject.expires_at, self._clock)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-
+REDACTED = "REDACTED"
+"""What stands in a secret's place."""
 CODE_IDENTITY = "identity_unavailable"
 """The caller's own token could not be had."""
 CODE_UNREACHABLE = "unreachable"
@@ -94,6 +94,15 @@ class Misconfigured(CambioError):
 def misconfigured(description: str) -> Misconfigured:
     """A Misconfigured with its code."""
     return Misconfigured(CODE_MISCONFIGURED, description)
+
+
+def quiet(text: str, secrets: Iterable[str]) -> str:
+    """A text without the secrets, should it repeat them: a server that is broken, or means ill, answers with what it
+    was sent, and its words end up in logs."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, REDACTED)
+    return text
 
 
 def plain(text: str) -> str:

@@ -6,8 +6,8 @@ import functools
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from ._bearer import SEND_LEFT
-from ._errors import CambioError, misconfigured
+from ._bearer import SEND_LEFT, sendable
+from ._errors import CambioError
 from ._extras import missing
 from ._single import Single
 
@@ -84,7 +84,7 @@ def _class() -> Any:
                 token = self._source.token(rejected=refused, min_left=left)
             except CambioError as err:
                 raise refresh_error(str(err), retryable=err.retryable) from err
-            self.token, self.expiry = _bearer(token), _expiry(token)
+            self.token, self.expiry = sendable(token).reveal(), _expiry(token)
 
         def with_quota_project(self, quota_project_id: str | None) -> Any:
             return CambioCredentials(self._source, quota_project_id, self._universe_domain)
@@ -122,19 +122,13 @@ def _aio_class() -> Any:
                 token = await self._source.atoken(rejected=refused, min_left=SEND_LEFT)
             except CambioError as err:
                 raise refresh_error(str(err), retryable=err.retryable) from err
-            self.token = _bearer(token)
+            self.token = sendable(token).reveal()
 
     return CambioAioCredentials
 
 
 STALE_LEFT = 225.0
 """Seconds before its end from which google-auth calls a token stale."""
-
-
-def _bearer(token: Token) -> str:
-    if token.token_type == "N_A":
-        raise misconfigured(f"a credential of type {token.issued_token_type} is no bearer token")
-    return token.value.reveal()
 
 
 def _expiry(token: Token) -> datetime:

@@ -9,14 +9,14 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ._address import loopback
-from ._errors import CODE_UNREACHABLE, ServerUnreachable, misconfigured, plain
+from ._errors import CODE_FAILED, CODE_UNREACHABLE, CambioError, ServerUnreachable, misconfigured, plain, quiet
 from ._version import __version__
 
 MAX_ANSWER = 1 << 20
@@ -41,6 +41,29 @@ class Transport(Protocol):
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Response:
         """The answer, whatever its status. timeout: seconds for all of it. Raises ServerUnreachable or OSError."""
         ...
+
+
+def post(
+    transport: Transport,
+    origin: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout: float,
+    secrets: Iterable[str],
+) -> Response | CambioError:
+    """Posts to the server, and returns what goes wrong. secrets: what is sent, so that no error repeats it."""
+    try:
+        return transport.send("POST", origin + path, headers, body, timeout)
+    except CambioError as err:
+        failed = err.again()
+        failed.description = quiet(failed.description, secrets)
+        return failed.again()
+    except (OSError, http.client.HTTPException) as err:
+        fault = f"no answer from {origin}: {plain(quiet(str(err), secrets) or type(err).__name__)}"
+        return ServerUnreachable(CODE_UNREACHABLE, fault, retryable=True)
+    except Exception as err:
+        return CambioError(CODE_FAILED, f"the transport broke: {plain(type(err).__name__)}")
 
 
 class HttpTransport:
@@ -130,9 +153,10 @@ def _words(err: Exception) -> str:
         )
     if isinstance(err, TimeoutError):
         return "it took too long"
-    if isinstance(err, OSError) and err.strerror:
-        return plain(err.strerror)
-    return plain(str(err) or type(err).__name__)
+    if isinstance(err, OSError):
+        return plain(err.strerror or str(err) or type(err).__name__)
+    # Others quote: the server's line, which may repeat what it was sent, or the header that cannot be sent.
+    return f"this is no HTTP ({type(err).__name__})"
 
 
 def _left(deadline: float) -> float:
@@ -197,6 +221,8 @@ def _dial(address: tuple[str, int], deadline: float) -> socket.socket:
 
 
 class _Plain(http.client.HTTPConnection):
+    debuglevel = 0  # whatever a program sets for all of http.client: it would print the tokens
+
     def __init__(self, host: str, port: int | None, deadline: float) -> None:
         super().__init__(host, port)
         self._deadline = deadline
@@ -206,6 +232,8 @@ class _Plain(http.client.HTTPConnection):
 
 
 class _TLS(http.client.HTTPSConnection):
+    debuglevel = 0
+
     def __init__(self, host: str, port: int | None, deadline: float, context: ssl.SSLContext) -> None:
         super().__init__(host, port, context=context)
         self._deadline = deadline

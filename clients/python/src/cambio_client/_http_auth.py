@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from ._address import safe_origin
 from ._bearer import Bearer, bearer
 from ._errors import CambioError, misconfigured
-from ._single import Single
+from ._http_flow import Flow, fit, rewinder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
-
     import httpx
     import httpx2
     import requests
@@ -49,76 +45,42 @@ def http_auth(source: TokenSource | IdentityLike) -> HttpAuth:
         with httpx.Client(auth=http_auth(source)) as http:
             print(http.get("https://mcp.example/github").status_code)
     """
-    return cast("HttpAuth", _auth_class()(bearer(source)))
+    return cast("HttpAuth", fit(_HttpAuth)(bearer(source)))
 
 
 def is_http_auth(auth: object) -> bool:
     """Whether auth is one of http_auth."""
-    return isinstance(auth, _BearerAuth)
+    return isinstance(auth, _HttpAuth)
 
 
-@functools.cache
-def _auth_class() -> Callable[[Bearer], _BearerAuth]:
-    """A class of those bases that are installed: httpx takes no object that is not of its own class, nor does httpx2,
-    while requests takes whatever can be called."""
-    bases: list[type] = [_BearerAuth]
-    for name in ("httpx", "httpx2"):
-        try:
-            bases.append(importlib.import_module(name).Auth)
-        except ImportError:
-            continue
-    return cast("Callable[[Bearer], _BearerAuth]", type("HttpAuth", tuple(bases), {}))
-
-
-class _BearerAuth(Single):
+class _HttpAuth(Flow):
     requires_request_body = False
-    requires_response_body = False
 
     def __init__(self, bearer: Bearer) -> None:
         self._bearer = bearer
 
     # httpx and httpx2
 
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    def put(self, request: httpx.Request, refused: Secret | None) -> Secret:
         _check(request.url.scheme, request.url.host)
-        sent = self._bearer.token()
-        request.headers["Authorization"] = _header(sent)
-        response = yield request
-        if not _renewable(request, response, sent):
-            return
-        try:
-            renewed = self._bearer.token(rejected=sent)
-        except CambioError:
-            return
-        if renewed != sent:
-            request.headers["Authorization"] = _header(renewed)
-            yield request
+        token = self._bearer.token(refused)
+        request.headers["Authorization"] = _header(token)
+        return token
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+    async def aput(self, request: httpx.Request, refused: Secret | None) -> Secret:
         _check(request.url.scheme, request.url.host)
-        sent = await self._bearer.atoken()
-        request.headers["Authorization"] = _header(sent)
-        response = yield request
-        if not _renewable(request, response, sent):
-            return
-        try:
-            renewed = await self._bearer.atoken(rejected=sent)
-        except CambioError:
-            return
-        if renewed != sent:
-            request.headers["Authorization"] = _header(renewed)
-            yield request
+        token = await self._bearer.atoken(refused)
+        request.headers["Authorization"] = _header(token)
+        return token
 
-    auth_flow = sync_auth_flow
-
-    # requests
+    # requests, which takes whatever can be called
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         origin = _origin(request.url)
         _check(origin[0], origin[1])
         sent = self._bearer.token()
         request.headers["Authorization"] = _header(sent)
-        rewind = _rewinder(request.body)  # now: later its body has been read
+        rewind = rewinder(request.body)  # now: later its body has been read
 
         def renew(response: requests.Response, **options: Any) -> requests.Response:
             if response.status_code != 401 or _origin(response.request.url) != origin or not rewind():
@@ -147,25 +109,6 @@ def _again(response: requests.Response, token: Secret, options: dict[str, Any]) 
     return answer
 
 
-def _rewinder(body: Any) -> Callable[[], bool]:
-    """What makes the body fit to be sent again, from where it is now, and says whether it is."""
-    if body is None or isinstance(body, (str, bytes, bytearray)):
-        return lambda: True
-    try:
-        start: int = body.tell()
-    except (AttributeError, OSError, ValueError):
-        return lambda: False  # a generator, a pipe
-
-    def rewind() -> bool:
-        try:
-            body.seek(start)
-        except (AttributeError, OSError, ValueError):
-            return False
-        return True
-
-    return rewind
-
-
 def _origin(url: str | None) -> tuple[str, str, int | None]:
     u = urlsplit(url or "")
     return u.scheme, u.hostname or "", u.port or _PORTS.get(u.scheme)
@@ -181,22 +124,3 @@ def _header(token: Secret) -> str:
 def _check(scheme: str, host: str) -> None:
     if not safe_origin(scheme, host):
         raise misconfigured("tokens go over https, or to this machine: use an https URL")
-
-
-def _renewable(request: httpx.Request, response: httpx.Response, sent: Secret) -> bool:
-    """Whether the token was refused by whom it was sent to, and the body can be sent again."""
-    if response.status_code != 401 or response.request.headers.get("Authorization") != _header(sent):
-        return False
-    asked, answered = request.url, response.request.url
-    return (asked.scheme, asked.host, asked.port) == (answered.scheme, answered.host, answered.port) and _repeats(
-        request
-    )
-
-
-def _repeats(request: httpx.Request) -> bool:
-    try:
-        _ = request.content  # what is in memory is sent as often as one likes
-    except RuntimeError:  # RequestNotRead, of either library
-        fields: list[Any] | None = getattr(request.stream, "fields", None)  # of a form, which rewinds its files
-        return fields is not None and all(_rewinder(getattr(f, "file", None))() for f in fields)
-    return True

@@ -6,13 +6,12 @@ import base64
 import binascii
 import json
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 from ._errors import CODE_IDENTITY, CambioError, IdentityError, misconfigured, plain
-from ._secret import Secret
+from ._secret import Secret, one_word
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/cambio/token"
 """Where a projected service account token with the audience of the Cambio server is mounted by convention."""
@@ -72,7 +71,11 @@ def as_identity(given: IdentityLike) -> Identity:
 def ask(identity: Identity) -> IdentityToken:
     """The identity's token; what goes wrong is an IdentityError without the frames that may hold a token."""
     try:
-        return identity.identity_token()
+        token = identity.identity_token()
+        fault = _not_a_token(token.value.reveal())
+        if not fault:
+            return token
+        del token
     except CambioError as err:
         fault = err.description
     except Exception as err:
@@ -148,19 +151,21 @@ def _fault(description: str) -> IdentityError:
     return IdentityError(CODE_IDENTITY, description, retryable=True)
 
 
-_BLANK = re.compile(r"[^!-~]")
+def _not_a_token(text: str) -> str:
+    """Why a text is no token; empty: it may be one."""
+    if not text:
+        return "there is no token in it"
+    if len(text) > MAX_TOKEN:
+        return f"a token has at most {MAX_TOKEN} bytes"
+    if not one_word(text):
+        return "it holds more than one token: one line, without blanks"
+    return ""
 
 
 def check_token(text: str, token_type: str = TOKEN_TYPE_JWT, where: str = "") -> IdentityToken:
     """Checks that a text is one whole token. where names it in the error. Raises IdentityError."""
     text = text.strip()
-    fault = ""
-    if not text:
-        fault = "there is no token in it"
-    elif len(text) > MAX_TOKEN:
-        fault = f"a token has at most {MAX_TOKEN} bytes"
-    elif _BLANK.search(text):
-        fault = "it holds more than one token: one line, without blanks"
+    fault = _not_a_token(text)
     expires: float | None = None
     if not fault and token_type in (TOKEN_TYPE_JWT, TOKEN_TYPE_ID_TOKEN):
         parts = text.split(".")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 from urllib.parse import urlencode
 
 from ._address import safe_url
+from ._answer import object_in
 from ._errors import CODE_IDENTITY, IdentityError
-from ._http import MAX_ANSWER, HttpTransport, Transport
+from ._http import HttpTransport, Transport
 from ._identity import TOKEN_TYPE_JWT, IdentityToken, check_token
+from ._secret import one_word
 
 # The runner sets these for jobs with `permissions: {id-token: write}` (GitHub docs, "OpenID Connect reference").
 REQUEST_URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
@@ -32,6 +32,8 @@ class GitHubActions:
         address = os.environ.get(REQUEST_URL, "")
         if not address or not os.environ.get(REQUEST_TOKEN):
             raise _fault("the job has no ID token: give it `permissions: {id-token: write}`")
+        if not one_word(os.environ[REQUEST_TOKEN]):
+            raise _fault(f"{REQUEST_TOKEN} is no token: leave it as the runner sets it")
         u = safe_url(address, REQUEST_URL)
         query = (u.query + "&" if u.query else "") + urlencode({"audience": self.audience})
         answer = self._transport.send(
@@ -41,12 +43,9 @@ class GitHubActions:
             None,
             self._timeout,
         )
-        if answer.status != 200 or len(answer.body) > MAX_ANSWER:
+        if answer.status != 200:
             raise _fault(f"asking the runner for an ID token: it answers {answer.status}")
-        try:
-            given: Any = json.loads(answer.body)["value"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            given = None
+        given = object_in(answer.body).get("value")
         if not isinstance(given, str):
             raise _fault("the runner's answer is no JSON object with a value")
         return check_token(given, TOKEN_TYPE_JWT, "the runner's answer")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, cast
 from urllib.parse import quote_plus, urlencode
 
 from ._address import safe_url
+from ._answer import object_in
 from ._clock import Clock, SystemClock
-from ._errors import CODE_IDENTITY, IdentityError, misconfigured, plain
+from ._errors import CODE_IDENTITY, IdentityError, misconfigured, plain, quiet
 from ._fork import survives_fork
-from ._http import MAX_ANSWER, HttpTransport, Response, Transport
+from ._http import HttpTransport, Response, Transport
 from ._identity import TOKEN_TYPE_ACCESS_TOKEN, IdentityToken, check_token
 from ._secret import Secret
 from ._single import Single
@@ -97,7 +96,8 @@ class OidcClientCredentials(Single):
             began, wall = self._clock.monotonic(), self._clock.time()
             answer = self._ask()
             if answer.status != 200:
-                said = f"the OpenID provider answers {answer.status} {_error(answer)!r}"
+                word = quiet(_error(answer), [self._secret().reveal()])
+                said = f"the OpenID provider answers {answer.status} {word!r}"
                 raise IdentityError(CODE_IDENTITY, said + ": check client id, secret and scopes", retryable=True)
             text, life = _read(answer)
             token = check_token(text, TOKEN_TYPE_ACCESS_TOKEN, "the OpenID provider's answer")
@@ -138,22 +138,14 @@ class OidcClientCredentials(Single):
         )
 
 
-def _object(answer: Response) -> dict[str, Any]:
-    try:
-        found: Any = json.loads(answer.body) if len(answer.body) <= MAX_ANSWER else None
-    except (ValueError, RecursionError):
-        found = None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
 def _error(answer: Response) -> str:
-    found = _object(answer).get("error")
+    found = object_in(answer.body).get("error")
     return plain(found) if isinstance(found, str) else ""
 
 
 def _read(answer: Response) -> tuple[str, float]:
     """The token, and its life in seconds; 0: the provider does not say."""
-    found = _object(answer)
+    found = object_in(answer.body)
     text, life = found.get("access_token"), found.get("expires_in")
     if not isinstance(text, str):
         del text, found

@@ -7,16 +7,16 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any, cast
 
-from ._errors import CambioError
 from ._extras import missing
+from ._http_flow import Flow, fit
 from ._oci import OciSigner
 from ._single import Single
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
-
     import httpx
     import httpx2
+
+    from ._secret import Secret
 
     class OciHttpAuth(httpx.Auth, httpx2.Auth):  # pyright: ignore[reportIncompatibleMethodOverride]
         """What `oci_http_auth` returns: fit for `auth=` of httpx and httpx2."""
@@ -31,7 +31,9 @@ def oci_http_auth(signer: OciSigner, *, compartment_id: str | None = None) -> Oc
     is the answer. Bodies are read whole, since they are signed. What cannot be signed raises CambioError from the
     request.
     """
-    return cast("OciHttpAuth", _auth_class()(signer, compartment_id))
+    if not any(map(importlib.util.find_spec, ("httpx", "httpx2"))):
+        raise missing("http")
+    return cast("OciHttpAuth", fit(_OciHttpAuth)(signer, compartment_id))
 
 
 def oci_sdk_signer(signer: OciSigner) -> Any:
@@ -49,54 +51,28 @@ class _Signable:
         self.path_url: str = request.url.raw_path.decode("ascii")
 
 
-class _Auth(Single):
+class _OciHttpAuth(Flow):
     requires_request_body = True
-    requires_response_body = False
 
     def __init__(self, signer: OciSigner, compartment_id: str | None) -> None:
         self._signer, self._compartment = signer, compartment_id
 
-    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+    def put(self, request: Any, refused: Secret | None) -> Secret:
         request.read()
-        used = self._signer.sign(self._signable(request))
-        response = yield request
-        if response.status_code != 401:
-            return
-        try:
-            self._signer.renew(used)
-            renewed = self._signer.sign(self._signable(request))
-        except CambioError:
-            return
-        if renewed != used:
-            yield request
+        if refused is not None:
+            self._signer.renew(refused)
+        return self._signer.sign(self._signable(request))
 
-    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+    async def aput(self, request: Any, refused: Secret | None) -> Secret:
         await request.aread()
-        used = await self._signer.asign(self._signable(request))
-        response = yield request
-        if response.status_code != 401:
-            return
-        try:
-            await self._signer.arenew(used)
-            renewed = await self._signer.asign(self._signable(request))
-        except CambioError:
-            return
-        if renewed != used:
-            yield request
+        if refused is not None:
+            await self._signer.arenew(refused)
+        return await self._signer.asign(self._signable(request))
 
     def _signable(self, request: Any) -> _Signable:
         if self._compartment is not None:
             request.headers["CompartmentId"] = request.headers["opc-compartment-id"] = self._compartment
         return _Signable(request)
-
-
-@functools.cache
-def _auth_class() -> type[_Auth]:
-    """_Auth as a subclass of what is installed: each of the two takes its own kind only."""
-    found = [importlib.import_module(name).Auth for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
-    if not found:
-        raise missing("http")
-    return type("OciHttpAuth", (_Auth, *found), {})
 
 
 @functools.cache

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import re
 from typing import NoReturn
 
-REDACTED = "REDACTED"
+from ._errors import REDACTED
+
+_WORD = re.compile(r"[!-~]+")
 
 
 class Secret:
@@ -52,6 +55,11 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Secret is not pickled: hand on the client's settings, and make a client there")
+
+
+def one_word(text: str) -> bool:
+    """Whether a text can stand in a header as it is: ASCII without blanks. HTTP libraries quote what they refuse."""
+    return _WORD.fullmatch(text) is not None
 
 
 def same(one: str, other: str) -> bool:

@@ -74,24 +74,12 @@ class TokenSource(Single):
         gets the replacement, so that a hundred refusals cause one exchange; and a replacement that is rejected within
         ten seconds is returned as it is: it was not refused for its age.
         """
-        if rejected is None:
-            held = self._current
-            if held is not None:
-                now = self._monotonic()
-                if now < held.renews and held.lasts(now, min_left):
-                    return held.token
         found = self._find(rejected, min_left)
         del rejected  # tools show the variables of a frame that fails
         return _given(found if not isinstance(found, Future) else found.result())
 
     async def atoken(self, *, rejected: str | Secret | None = None, min_left: float = 0.0) -> Token:
         """token, on any asyncio event loop. Where a caller is cancelled the exchange goes on: others wait for it."""
-        if rejected is None:
-            held = self._current
-            if held is not None:
-                now = self._monotonic()
-                if now < held.renews and held.lasts(now, min_left):
-                    return held.token
         found = self._find(rejected, min_left)
         del rejected  # tools show the variables of a frame that fails
         return _given(found if not isinstance(found, Future) else await arrival(found))

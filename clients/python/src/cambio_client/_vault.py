@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from ._address import safe_url
-from ._bearer import SEND_LEFT
+from ._bearer import SEND_LEFT, header_value
 from ._errors import CODE_BAD_ANSWER, CambioError, misconfigured
 from ._extras import missing
 from ._source import TokenSource
@@ -82,7 +82,8 @@ def vault_unwrap(url: str | None, token: Token, **options: Any) -> VaultSecret:
     """
     if token.issued_token_type != VAULT_WRAPPING:
         raise misconfigured(f"{token.issued_token_type} is not wrapped: read it with vault_secret")
-    client: Any = _client(url, token.value.reveal(), options)
+    client: Any = _client(url, options)
+    client.token = token.value.reveal()
     return _secret(client.sys.unwrap(), None)
 
 
@@ -97,7 +98,7 @@ def hvac_client(url: str | None, source: TokenSource, **options: Any) -> hvac.Cl
         vault = hvac_client("https://vault.example:8200", Client().token_source("vault-token"))
         print(vault.secrets.kv.v2.read_secret_version(path="app")["data"]["data"].keys())
     """
-    return _client(url, "", {**options, "adapter": _adapter(source)})
+    return _client(url, {**options, "adapter": _adapter(source)})
 
 
 def _token(source: TokenSource | Token) -> Token:
@@ -123,8 +124,8 @@ def _sdk() -> Any:
     return hvac
 
 
-def _client(url: str | None, token: str, options: dict[str, Any]) -> Any:
-    client = _sdk().Client(url=url, token=token, **{"allow_redirects": False, **options})
+def _client(url: str | None, options: dict[str, Any]) -> Any:
+    client = _sdk().Client(url=url, token="", **{"allow_redirects": False, **options})
     safe_url(client.url, "Vault")
     return client
 
@@ -167,4 +168,4 @@ def _adapter(source: TokenSource) -> Any:
 def _field(token: Token) -> str:
     if token.issued_token_type != VAULT_SECRET:
         raise misconfigured(f"{token.issued_token_type} is no token of Vault's: name a vault target with field")
-    return token.value.reveal()
+    return header_value(token).reveal()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import http.client
 import logging
+import os
 import pickle
 import pprint
+import socket
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from fake_cambio import FakeCambio, TestClock, bad, good, jwt
+from fake_cambio import Answer, FakeCambio, TestClock, bad, good, jwt
 
 import cambio_client
 from cambio_client import (
@@ -183,3 +187,108 @@ def test_s39_no_traceback_shows_a_secret(cambio: FakeCambio) -> None:
         assert HIDDEN not in text, name
         assert own not in text, name
         assert own[:40] not in text, name
+
+
+def echo(form: dict[str, str]) -> Answer:
+    """A server that says what it was told."""
+    return bad(403, "access_denied", "no " + " ".join(form.values()))
+
+
+def test_s39_no_error_repeats_what_a_server_repeats(cambio: FakeCambio) -> None:
+    own, theirs, third = jwt(HIDDEN), jwt("user-" + HIDDEN), jwt("third-" + HIDDEN)
+    cambio.subjects = {own, theirs}
+    cambio.answers.append(echo)
+    client = Client(cambio.url, identity=own, client_id="me", client_secret=HIDDEN)
+    with pytest.raises(ExchangeRefused, match="REDACTED") as caught:
+        client.exchange("t", subject=theirs, passthrough=third)
+    said = str(caught.value)
+    assert HIDDEN not in said
+    assert not any(token in said for token in (own, theirs, third))
+
+
+def unreachable(text: str) -> Exception:
+    return ServerUnreachable("unreachable", text)
+
+
+class Echo:
+    """A transport whose errors quote what it was to send."""
+
+    def __init__(self, kind: Callable[[str], Exception]) -> None:
+        self.kind = kind
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Response:
+        raise self.kind(f"cannot send {headers} {body!r}")
+
+
+@pytest.mark.parametrize("kind", [OSError, http.client.BadStatusLine, ValueError, unreachable])
+def test_s39_no_error_repeats_what_a_transport_repeats(kind: Callable[[str], Exception]) -> None:
+    own = jwt(HIDDEN)
+    client = Client(
+        "https://cambio.example", identity=own, client_id="me", client_secret=HIDDEN, transport=Echo(kind), timeout=0.05
+    )
+    for fail in (lambda: client.exchange("t"), lambda: client.rest().post("/v1/x", {"token": HIDDEN})):
+        with pytest.raises(CambioError) as caught:
+            fail()
+        for secret in (own, HIDDEN, "bWU6"):  # of basic, "me:"
+            assert secret not in str(caught.value)
+
+
+def test_s39_an_answer_that_is_no_http_is_not_quoted(clock: TestClock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(connection.recv(1 << 16).split(b"\r\n\r\n")[-1] + b"\r\n")
+
+        for _ in range(2):
+            threading.Thread(target=answer, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{server.getsockname()[1]}", identity=jwt(HIDDEN), timeout=0.05, clock=clock)
+        with pytest.raises(ServerUnreachable, match="no HTTP") as caught:
+            client.exchange("t")
+    assert HIDDEN not in str(caught.value)
+    assert "eyJ" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\nX-Injected: yes", " and more", "\u00e9", "\0"])
+def test_s39_a_token_that_fits_no_header_is_neither_sent_nor_shown(
+    monkeypatch: pytest.MonkeyPatch, cambio: FakeCambio, end: str
+) -> None:
+    class Own:
+        def identity_token(self) -> IdentityToken:
+            return IdentityToken(Secret(HIDDEN + end))
+
+    client = Client(cambio.url, identity=Own())
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", cambio.url)
+    monkeypatch.setattr("os.environ", {**os.environ, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": HIDDEN + end})
+    for fail in (
+        lambda: client.exchange("t"),
+        lambda: client.rest().post("/v1/x", {}),
+        lambda: cambio_client.GitHubActions().identity_token(),
+    ):
+        with pytest.raises(IdentityError) as caught:
+            fail()
+        assert HIDDEN not in frames(caught.value)
+    assert cambio.exchanges == 0
+
+
+def test_s39_no_log_of_the_standard_library_shows_a_token(
+    cambio: FakeCambio, client: Client, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 9)
+    assert client.exchange("t").value.reveal()
+    with pytest.raises(CambioError):
+        Client("https://127.0.0.1:1", identity=jwt(HIDDEN), timeout=0.05).exchange("t")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["target", "resource", "reason", "requested_token_type", "scopes"])
+def test_s39_what_is_asked_for_adds_no_parameter(cambio: FakeCambio, client: Client, name: str) -> None:
+    text = "x&subject_token=y\r\nX-Injected: yes\r\n\r\n%26audience=z"
+    asked: dict[str, Any] = {"target": "t", name: [text] if name == "scopes" else text}
+    client.exchange(**asked)
+    form, headers = cambio.forms[-1], cambio.headers[-1]
+    sent = {"target": "audience", "scopes": "scope"}.get(name, name)
+    assert form[sent] == text
+    assert form["subject_token"].startswith("eyJ")
+    assert "x-injected" not in headers

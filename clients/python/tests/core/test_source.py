@@ -240,3 +240,18 @@ def test_what_breaks_in_an_identity_reaches_the_caller(cambio: FakeCambio, clock
     source = Client(cambio.url, identity=broken, clock=clock).token_source("x")
     with pytest.raises(CambioError, match="no such key"):
         source.token()
+
+
+@pytest.mark.parametrize("life", [0, None])
+def test_a_credential_that_has_ended_already_is_none(
+    cambio: FakeCambio, client: Client, clock: TestClock, life: int | None
+) -> None:
+    cambio.answers.append(good(expires_in=life))
+    source = client.token_source("t")
+    for _ in range(3):
+        with pytest.raises(ExchangeRefused, match="ended already") as caught:
+            source.token()
+        assert (caught.value.exchange_id, caught.value.retryable) == ("exchange-0", True)
+    assert cambio.exchanges == 1  # and no more before the back-off has passed
+    clock.pass_by(5)
+    assert source.token().remaining() == 900
