@@ -70,6 +70,26 @@ func TestProcessesCalled(t *testing.T) {
 	}
 }
 
+// An agent that may signal everybody does not signal whom somebody else names.
+func TestAPIDFileOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // only root can give a file away, and signal other users' processes
+	}
+	path := filepath.Join(t.TempDir(), "pid")
+	if err := os.WriteFile(path, []byte("1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if process, err := processOf(path); err != nil || process != 1 {
+		t.Errorf("root's: %d, %v", process, err)
+	}
+	if err := os.Chown(path, 4242, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := processOf(path); err == nil || !strings.Contains(err.Error(), "user 4242's") {
+		t.Errorf("another user's: %v", err)
+	}
+}
+
 func FuzzProcess(f *testing.F) {
 	f.Add([]byte("10 (server) S 1 10 10"), []byte("12\n"))
 	f.Add([]byte("10 ((x)) R -1"), []byte("-1"))

@@ -29,7 +29,7 @@ type OnChange struct {
 	Timeout     time.Duration     `yaml:"timeout"` // default 30s; then the command and its children are killed
 
 	Signal  string `yaml:"signal"`   // such as HUP
-	PIDFile string `yaml:"pid_file"` // holds the number of the process
+	PIDFile string `yaml:"pid_file"` // holds the number of the process; it is root's, the agent's user's, or of the process's user
 	// Process is the name of a program on this machine, or in this pod where that has
 	// shareProcessNamespace. Of a family that has the name, the first is signalled.
 	Process string `yaml:"process"`

@@ -60,7 +60,24 @@ func processOf(path string) (int, error) {
 	if !ok || process == os.Getpid() {
 		return 0, fmt.Errorf("%s holds no number of another process", path)
 	}
+	if owner := ownerOf(path); owner != noOwner && owner != 0 && owner != os.Geteuid() && owner != ownerOf("/proc/"+strconv.Itoa(process)) {
+		return 0, fmt.Errorf("%s is user %d's, and process %d is another's: who may write the file chooses whom an agent signals", path, owner, process)
+	}
 	return process, nil
+}
+
+const noOwner = -1
+
+// ownerOf is the user whose a file, or a process in proc(5), is; noOwner: it is not known.
+func ownerOf(path string) int {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return noOwner
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid)
+	}
+	return noOwner
 }
 
 // processNumber is that of one process: zero and less would be groups of them.

@@ -105,11 +105,14 @@ func variableName(name string) bool {
 	return name != "" && len(name) <= 256
 }
 
-// loads reports whether a variable changes what programs load, or how shells read.
+// loads reports whether a variable changes what programs load, how shells read, or whom
+// programs trust and go through.
 func loads(name string) bool {
 	switch name {
 	case "PATH", "HOME", "SHELL", "ENV", "BASH_ENV", "IFS", "PS4", "SHELLOPTS", "BASHOPTS", "CDPATH", "TMPDIR",
-		"NODE_OPTIONS", "NODE_PATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "PERL5LIB", "PERL5OPT", "RUBYOPT", "RUBYLIB", "GCONV_PATH":
+		"NODE_OPTIONS", "NODE_PATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "PERL5LIB", "PERL5OPT", "RUBYOPT", "RUBYLIB", "GCONV_PATH",
+		"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF", "OPENSSL_MODULES",
+		"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "NODE_TLS_REJECT_UNAUTHORIZED", "PROMPT_COMMAND", "KUBECONFIG", "DOCKER_CONFIG":
 		return true
 	}
 	for _, prefix := range []string{"LD_", "DYLD_", "PYTHON", "GIT_", "CAMBIO_"} {

@@ -93,6 +93,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"backslashes that readers differ on", format.Dotenv, bearer(`a\\b`), format.Options{Variable: "A"}, "differ"},
 		{"NUL in a shell", format.Shell, bearer("a\x00b"), format.Options{Variable: "A"}, "NUL"},
 		{"a lease that sets PATH", format.Dotenv, lease(`{"path":"/evil"}`), format.Options{}, "changes how programs run"},
+		{"a lease that sends traffic elsewhere", format.Dotenv, lease(`{"https-proxy":"http://evil.example"}`), format.Options{}, "changes how programs run"},
 		{"a lease that loads", format.Dotenv, lease(`{"ld-preload":"/evil.so"}`), format.Options{}, "changes how programs run"},
 		{"a lease of twins", format.Dotenv, lease(`{"a-b":"1","a_b":"2"}`), format.Options{}, "both variable A_B"},
 		{"a lease of no name", format.Dotenv, lease(`{"1":"1"}`), format.Options{}, "names no variable"},
