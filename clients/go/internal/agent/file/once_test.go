@@ -104,7 +104,10 @@ func TestOnceReturnsEveryFault(t *testing.T) {
 		"files[11]: ", "the name is no text of the template",
 		"files[12]: ", "files[13]: ", "more than 1048576 bytes", "files[14]: ", "files[15]: ", "iterate over a text", "files[16]: ", "files[17]: ",
 	)
-	d.has("good", d.secret("gpt", 1))
+	// The session of files[10] is an exchange of its own, which may have been the first.
+	if text, err := os.ReadFile(d.path("good")); err != nil || string(text) != d.secret("gpt", 1) && string(text) != d.secret("gpt", 2) {
+		t.Errorf("the good file: %v", err)
+	}
 	if target, err := os.Readlink(d.path("link")); err != nil || target != "/etc/passwd" {
 		t.Error("the link was touched")
 	}
