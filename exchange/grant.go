@@ -24,6 +24,11 @@ type Grant struct {
 	// (S5). A credential may pass it only where the target may outlive.
 	NotAfter time.Time
 
+	// Rejected is the SHA-256 of a credential that its resource refused, as the caller
+	// says; zero: none. What is at hand and is this one is replaced, unless it was minted
+	// a moment ago: who refuses that does not refuse it for its age.
+	Rejected [32]byte
+
 	// Stopped reports whether a credential that is at hand already must not serve: an
 	// emergency deny names it, or it turned out to be revoked. Then it is dropped and
 	// another one minted. Nil: none is.

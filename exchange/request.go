@@ -26,12 +26,16 @@ type Request struct {
 	Audiences []string // names of targets (RFC 8693 §2.1); with Resources they must name one target
 	Resources []string // URIs of targets (RFC 8707)
 
-	Scopes         []string      // nil: whatever rule and target share
-	RequestedType  TokenType     // empty: the target's own
-	Lifetime       time.Duration // zero: the default
-	PublicKey      []byte        // SPKI DER, for proof of possession
-	Reason         string        // kept in the ledger
-	ClientIP       netip.Addr    // the TCP peer, or what a trusted proxy said (S19)
+	Scopes        []string      // nil: whatever rule and target share
+	RequestedType TokenType     // empty: the target's own
+	Lifetime      time.Duration // zero: the default
+	PublicKey     []byte        // SPKI DER, for proof of possession
+	Reason        string        // kept in the ledger
+	// Rejected is the SHA-256 of the credential that the caller had and that its resource
+	// refused; zero: none. It is no longer served from a cache.
+	Rejected [32]byte
+
+	ClientIP       netip.Addr // the TCP peer, or what a trusted proxy said (S19)
 	UserAgent      string
 	TraceID        string
 	RequestStarted time.Time

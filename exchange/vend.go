@@ -81,7 +81,7 @@ func (x *run) grant() Grant {
 		Client: x.request.Client, Scopes: x.decision.Scopes, Type: x.request.RequestedType,
 		PublicKey: x.request.PublicKey, Passthrough: x.request.PassthroughToken,
 		Rule: x.decision.Rule, RuleHash: x.decision.RuleHash, Revision: x.decision.Revision,
-		Now: now, Lifetime: x.decision.Lifetime, NotAfter: x.notAfter(), Stopped: x.stopped(),
+		Now: now, Lifetime: x.decision.Lifetime, NotAfter: x.notAfter(), Rejected: x.request.Rejected, Stopped: x.stopped(),
 	}
 }
 

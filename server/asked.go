@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/base64"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type Asked struct {
 	Lifetime                       time.Duration
 	PublicKey                      []byte // SubjectPublicKeyInfo in DER
 	Reason                         string
+	Rejected                       string // SHA-256 of a refused credential, base64url
 }
 
 // Read checks the syntax of what was asked and puts it into out, which holds the
@@ -197,6 +199,13 @@ func (a *Asked) rest(out *exchange.Request) error {
 		if err := checkPublicKey(a.PublicKey); err != nil {
 			return err
 		}
+	}
+	if a.Rejected != "" {
+		sum, err := base64.RawURLEncoding.Strict().DecodeString(a.Rejected)
+		if err != nil || len(sum) != len(out.Rejected) {
+			return Invalid("rejected_sha256 is the SHA-256 of the credential that was refused: 32 bytes in base64url, without padding")
+		}
+		out.Rejected = [32]byte(sum)
 	}
 	out.RequestedType, out.Lifetime, out.PublicKey, out.Reason = kind, a.Lifetime, a.PublicKey, a.Reason
 	return nil

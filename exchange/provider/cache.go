@@ -2,6 +2,8 @@ package provider
 
 import (
 	"container/list"
+	"crypto/sha256"
+	"crypto/subtle"
 	"sync"
 	"time"
 
@@ -41,7 +43,7 @@ type grade uint8
 
 const (
 	gradeNone  grade = iota // there is none, or it must not serve this grant
-	gradeLast               // it lives, and has too little life left: for when there is no other
+	gradeLast               // it lives, and has too little life left or was refused: for when there is no other
 	gradeAging              // it serves, and it is time for the next one
 	gradeGood
 )
@@ -68,13 +70,26 @@ func (s *shard) get(k Key, g *exchange.Grant, now time.Time) (exchange.Credentia
 	}
 	s.order.MoveToFront(element)
 	switch {
-	case c.Expires.Sub(now) < needed(&c, g):
+	case c.Expires.Sub(now) < needed(&c, g), rejected(&c, g, now):
 		return c, gradeLast
 	case !now.Before(e.renewAt):
 		return c, gradeAging
 	default:
 		return c, gradeGood
 	}
+}
+
+// rejectable is how old a credential is at least that is replaced because its resource
+// refused it. It bounds how often a caller can have the provider asked.
+const rejectable = 10 * time.Second
+
+// rejected reports whether the caller says that this very credential was refused.
+func rejected(c *exchange.Credential, g *exchange.Grant, now time.Time) bool {
+	if g.Rejected == [32]byte{} || now.Sub(c.Issued) < rejectable {
+		return false
+	}
+	sum := sha256.Sum256([]byte(c.Value.Reveal()))
+	return subtle.ConstantTimeCompare(sum[:], g.Rejected[:]) == 1
 }
 
 // put keeps the credential, and drops the least recently used beyond the limit.

@@ -22,6 +22,7 @@ var apart = map[string]string{
 	"Grant.Now":      "a hit is later than what it serves from",
 	"Grant.Lifetime": "checked at each hit", "Grant.NotAfter": "checked at each hit",
 	"Grant.Stopped":   "asked at each hit",
+	"Grant.Rejected":  "compared at each hit",
 	"Target.Facts":    "part of the settings, whose hash counts",
 	"Target.Settings": "their hash counts", "Target.Returns": "part of the target's hash",
 

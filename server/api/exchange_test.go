@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -54,6 +55,7 @@ func TestExchangeAsksTheSameByBothFaces(t *testing.T) {
 		Lifetime:       10 * time.Minute,
 		PublicKey:      key,
 		Reason:         "INC-7: größer",
+		Rejected:       sha256.Sum256([]byte("refused")),
 		UserAgent:      "tester/1",
 		RequestStarted: noon,
 	}
@@ -80,6 +82,7 @@ func TestExchangeAsksTheSameByBothFaces(t *testing.T) {
 		ActorToken: actorToken, ActorTokenType: string(exchange.TokenTypeIDToken), PassthroughToken: "eyJ.pass-secret.x",
 		Audience: want.Audiences, Resource: want.Resources, Scope: "tools.read tools.call tools.read",
 		RequestedTokenType: string(want.RequestedType), RequestedLifetime: 600, PublicKey: key, Reason: want.Reason,
+		RejectedSha256: base64.RawURLEncoding.EncodeToString(want.Rejected[:]),
 	}
 	t.Run("grpc", func(t *testing.T) {
 		out, err := h.exchange.Exchange(t.Context(), in)
@@ -99,6 +102,7 @@ func TestExchangeAsksTheSameByBothFaces(t *testing.T) {
 			"actor_token": actorToken, "actor_token_type": in.ActorTokenType, "passthrough_token": in.PassthroughToken,
 			"audience": in.Audience, "resource": in.Resource, "scope": in.Scope, "requested_token_type": in.RequestedTokenType,
 			"requested_lifetime": 600, "public_key": base64.StdEncoding.EncodeToString(key), "reason": in.Reason,
+			"rejected_sha256": in.RejectedSha256,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -328,6 +332,7 @@ func TestBadJSONIsRefused(t *testing.T) {
 		"wrong value":      {`{"requested_lifetime":"x-secret"}`, "application/json", 400, "the value of requested_lifetime"},
 		"fraction":         {`{"requested_lifetime":1.5}`, "application/json", 400, "requested_lifetime"},
 		"huge number":      {`{"requested_lifetime":99999999999}`, "application/json", 400, "requested_lifetime"},
+		"bad hash":         {`{"subject_token":"a","subject_token_type":"urn:x:y","rejected_sha256":"*secret*"}`, "application/json", 400, "rejected_sha256"},
 		"bad base64":       {`{"public_key":"*secret*"}`, "application/json", 400, "public_key"},
 		"not UTF-8":        {"{\"subject_token\":\"\xff\"}", "application/json", 400, "the body"},
 		"deep":             {strings.Repeat("[", 4000), "application/json", 400, "the body"},

@@ -30,6 +30,7 @@ func (s *Server) exchangeRequest(ctx context.Context, in *cambiov1.ExchangeReque
 		Audiences: in.GetAudience(), Resources: in.GetResource(), Scope: in.GetScope(),
 		RequestedTokenType: in.GetRequestedTokenType(), Lifetime: time.Duration(in.GetRequestedLifetime()) * time.Second,
 		PublicKey: in.GetPublicKey(), Reason: in.GetReason(),
+		Rejected: in.GetRejectedSha256(),
 	}
 	if err := asked.Read(&out); err != nil {
 		return exchange.Request{}, err

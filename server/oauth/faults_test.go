@@ -293,3 +293,22 @@ func TestPublicKeys(t *testing.T) {
 		})
 	}
 }
+
+func TestRejectedSHA256(t *testing.T) {
+	good := "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"
+	openDoor(t).ask("rejected_sha256", good).wantIssued(t)
+	for name, text := range map[string]string{
+		"hex": strings.Repeat("2c", 32), "padded": good + "=", "short": good[:42], "long": good + "A", "loose bits": good[:42] + "R",
+		"the other alphabet": strings.ReplaceAll(good, "-", "+"), "a token": "eyJhbGciOiJub25lIn0.e30.",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := openDoor(t)
+			a := d.ask("rejected_sha256", text)
+			a.wantFailure(t, http.StatusBadRequest, "invalid_request")
+			if !strings.Contains(a.text, "rejected_sha256") {
+				t.Errorf("got %s", a.text)
+			}
+			d.bureau.none()
+		})
+	}
+}

@@ -33,6 +33,7 @@ const (
 	publicKey
 	passthroughToken
 	reason
+	rejectedSHA256
 	clientID
 	clientSecret
 	clientAssertion
@@ -71,6 +72,8 @@ func parameterOf(name string) parameter {
 		return passthroughToken
 	case "reason":
 		return reason
+	case "rejected_sha256":
+		return rejectedSHA256
 	case "client_id":
 		return clientID
 	case "client_secret":

@@ -34,6 +34,7 @@ func exchangeRequest(f *form, r *http.Request, now time.Time) (exchange.Request,
 		ActorToken: f.get(actorToken), ActorTokenType: f.get(actorTokenType), PassthroughToken: f.get(passthroughToken),
 		Audiences: f.audiences, Resources: f.resources, Scope: f.get(scope),
 		RequestedTokenType: f.get(requestedTokenType), Lifetime: lifetime, PublicKey: key, Reason: f.get(reason),
+		Rejected: f.get(rejectedSHA256),
 	}
 	if err := f.checkAssertion(&asked); err != nil {
 		return exchange.Request{}, err

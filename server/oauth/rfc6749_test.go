@@ -35,7 +35,7 @@ func TestRFC6749Section3_2OnlyPOST(t *testing.T) {
 func TestRFC6749Section3_2RepeatedParametersAreRefused(t *testing.T) {
 	for _, name := range []string{
 		"grant_type", "subject_token", "subject_token_type", "actor_token", "actor_token_type", "scope",
-		"requested_token_type", "requested_lifetime", "public_key", "passthrough_token", "reason", "client_id", "foreign",
+		"requested_token_type", "requested_lifetime", "public_key", "passthrough_token", "reason", "rejected_sha256", "client_id", "foreign",
 	} {
 		for _, twice := range []string{"=a&" + name + "=a", "=a&" + name + "=b", "=&" + name + "=a", "=a&" + name, "=a&" + name[:1] + "%" + hexOf(name[1]) + name[2:] + "=b"} {
 			d := openDoor(t)

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -21,7 +22,7 @@ func TestRFC8693Section2_1EveryParameterArrives(t *testing.T) {
 		"resource", "https://mcp.example/github", "resource", "https://mcp.example/github?v=1",
 		"scope", "tools.read tools.call tools.read", "requested_token_type", accessType,
 		"requested_lifetime", "600", "passthrough_token", passed, "reason", "ticket 42: deploy – done",
-		"public_key", spki(t),
+		"public_key", spki(t), "rejected_sha256", "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ",
 	)
 	a.wantIssued(t)
 	r := d.bureau.only()
@@ -36,6 +37,7 @@ func TestRFC8693Section2_1EveryParameterArrives(t *testing.T) {
 		"lifetime":          r.Lifetime == 10*time.Minute,
 		"reason":            r.Reason == "ticket 42: deploy – done",
 		"public key":        len(r.PublicKey) > 0,
+		"refused before":    r.Rejected == sha256.Sum256([]byte("hello")),
 		"trace":             len(r.TraceID) == 32,
 		"user agent":        strings.HasPrefix(r.UserAgent, "Go-http-client"),
 		"address":           r.ClientIP.IsLoopback(),

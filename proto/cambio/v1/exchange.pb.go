@@ -87,8 +87,12 @@ type ExchangeRequest struct {
 	ClientAssertion string `protobuf:"bytes,15,opt,name=client_assertion,json=clientAssertion,proto3" json:"client_assertion,omitempty"`
 	// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with an assertion.
 	ClientAssertionType string `protobuf:"bytes,16,opt,name=client_assertion_type,json=clientAssertionType,proto3" json:"client_assertion_type,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// The SHA-256 of a credential (`access_token`) that its resource refused before its
+	// time, in base64url without padding. That one is not handed out again from a cache,
+	// unless it is younger than ten seconds. Empty: none was refused.
+	RejectedSha256 string `protobuf:"bytes,17,opt,name=rejected_sha256,json=rejectedSha256,proto3" json:"rejected_sha256,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ExchangeRequest) Reset() {
@@ -233,6 +237,13 @@ func (x *ExchangeRequest) GetClientAssertionType() string {
 	return ""
 }
 
+func (x *ExchangeRequest) GetRejectedSha256() string {
+	if x != nil {
+		return x.RejectedSha256
+	}
+	return ""
+}
+
 // ExchangeResponse is the credential. In JSON its members are those of the token
 // endpoint's answer (RFC 8693 §2.2.1).
 type ExchangeResponse struct {
@@ -340,7 +351,7 @@ var File_cambio_v1_exchange_proto protoreflect.FileDescriptor
 
 const file_cambio_v1_exchange_proto_rawDesc = "" +
 	"\n" +
-	"\x18cambio/v1/exchange.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\"\xfc\x04\n" +
+	"\x18cambio/v1/exchange.proto\x12\tcambio.v1\x1a\x1cgoogle/api/annotations.proto\"\xa5\x05\n" +
 	"\x0fExchangeRequest\x12(\n" +
 	"\rsubject_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\fsubjectToken\x12,\n" +
 	"\x12subject_token_type\x18\x02 \x01(\tR\x10subjectTokenType\x12$\n" +
@@ -360,7 +371,8 @@ const file_cambio_v1_exchange_proto_rawDesc = "" +
 	"\tclient_id\x18\r \x01(\tR\bclientId\x12(\n" +
 	"\rclient_secret\x18\x0e \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12.\n" +
 	"\x10client_assertion\x18\x0f \x01(\tB\x03\x80\x01\x01R\x0fclientAssertion\x122\n" +
-	"\x15client_assertion_type\x18\x10 \x01(\tR\x13clientAssertionType\"\xf6\x01\n" +
+	"\x15client_assertion_type\x18\x10 \x01(\tR\x13clientAssertionType\x12'\n" +
+	"\x0frejected_sha256\x18\x11 \x01(\tR\x0erejectedSha256\"\xf6\x01\n" +
 	"\x10ExchangeResponse\x12&\n" +
 	"\faccess_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12*\n" +
 	"\x11issued_token_type\x18\x02 \x01(\tR\x0fissuedTokenType\x12\x1d\n" +
