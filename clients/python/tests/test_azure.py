@@ -17,13 +17,13 @@ from azure.core.rest import HttpRequest
 from azure.identity import ChainedTokenCredential, get_bearer_token_provider
 from house import Answer, Cambio, Gateway, Request, at_once
 
-from cambio_client import CambioError, azure_aio_credential, azure_credential
+from cambio_client import CambioError, async_azure_credential, azure_credential
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
 def test_the_protocols_are_azures(cambio: Cambio) -> None:
-    credential, aio = azure_credential(cambio.source()), azure_aio_credential(cambio.source())
+    credential, aio = azure_credential(cambio.source()), async_azure_credential(cambio.source())
     assert isinstance(credential, TokenCredential)
     assert isinstance(credential, SupportsTokenInfo)
     assert isinstance(aio, AsyncTokenCredential)
@@ -67,7 +67,7 @@ def test_claims_renew_the_token_of_async_pipelines(cambio: Cambio, gateway: Gate
     _challenging(gateway, cambio)
 
     async def main() -> int:
-        async with azure_aio_credential(cambio.source()) as credential:
+        async with async_azure_credential(cambio.source()) as credential:
             policy = AsyncBearerTokenCredentialPolicy[Any, Any](credential, SCOPE)
             async with AsyncPipelineClient[Any, Any](gateway.url, policies=[policy]) as client:
                 answer = await client.send_request(HttpRequest("GET", gateway.url), enforce_https=False)
@@ -114,7 +114,7 @@ def test_a_failure_is_azures(cambio: Cambio) -> None:
     assert isinstance(caught.value.__cause__, CambioError)
     cambio.down, cambio.token_type = False, "N_A"
     with pytest.raises(ClientAuthenticationError, match="no bearer token"):
-        asyncio.run(azure_aio_credential(cambio.source()).get_token(SCOPE))
+        asyncio.run(async_azure_credential(cambio.source()).get_token(SCOPE))
 
 
 def test_it_fits_into_azures_own_helpers(cambio: Cambio) -> None:

@@ -12,10 +12,10 @@ import google.auth.transport.requests
 import pytest
 from house import TARGET, Cambio, Gateway, ManualClock, at_once
 
-from cambio_client import CambioError, Client, Misconfigured, google_aio_credentials, google_credentials
+from cambio_client import CambioError, Client, Misconfigured, async_google_credentials, google_credentials
 
 _credentials = cast(Any, google_credentials)
-_aio_credentials = cast(Any, google_aio_credentials)
+_aio_credentials = cast(Any, async_google_credentials)
 _google = cast(Any, google.auth.credentials)
 Session = cast(Any, google.auth.transport.requests).AuthorizedSession
 

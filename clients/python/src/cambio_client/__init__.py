@@ -39,11 +39,9 @@ if TYPE_CHECKING:
     from ._anthropic import anthropic_client as anthropic_client
     from ._anthropic import async_anthropic_client as async_anthropic_client
     from ._aws import boto3_session as boto3_session
-    from ._azure import AzureAioCredential as AzureAioCredential
-    from ._azure import AzureCredential as AzureCredential
-    from ._azure import azure_aio_credential as azure_aio_credential
+    from ._azure import async_azure_credential as async_azure_credential
     from ._azure import azure_credential as azure_credential
-    from ._google import google_aio_credentials as google_aio_credentials
+    from ._google import async_google_credentials as async_google_credentials
     from ._google import google_credentials as google_credentials
     from ._http_auth import http_auth as http_auth
     from ._mcp import mcp_http_client as mcp_http_client
@@ -64,11 +62,9 @@ _ADAPTERS: dict[str, str] = {
     "anthropic_client": "_anthropic",
     "async_anthropic_client": "_anthropic",
     "boto3_session": "_aws",
-    "AzureAioCredential": "_azure",
-    "AzureCredential": "_azure",
-    "azure_aio_credential": "_azure",
+    "async_azure_credential": "_azure",
     "azure_credential": "_azure",
-    "google_aio_credentials": "_google",
+    "async_google_credentials": "_google",
     "google_credentials": "_google",
     "http_auth": "_http_auth",
     "mcp_http_client": "_mcp",
@@ -123,4 +119,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ADAPTERS})
+    return sorted({*__all__, *_ADAPTERS})

@@ -36,7 +36,12 @@ def anthropic_client(source: TokenSource | IdentityLike, **options: Any) -> anth
 
 
 def async_anthropic_client(source: TokenSource | IdentityLike, **options: Any) -> anthropic.AsyncAnthropic:
-    """An anthropic.AsyncAnthropic; otherwise as anthropic_client."""
+    """An anthropic.AsyncAnthropic; otherwise as anthropic_client.
+
+    from cambio_client import Client, async_anthropic_client
+
+    client = async_anthropic_client(Client().token_source("claude"))
+    """
     sdk = _sdk()
     return sdk.AsyncAnthropic(credentials=_AsyncCredentials(bearer(source), sdk.AccessToken), **options)
 

@@ -45,8 +45,13 @@ def azure_credential(source: TokenSource | Mapping[str, TokenSource]) -> AzureCr
     return AzureCredential(source, *_types())
 
 
-def azure_aio_credential(source: TokenSource | Mapping[str, TokenSource]) -> AzureAioCredential:
-    """A credential for Azure's async clients, those in the packages `….aio`; otherwise as azure_credential."""
+def async_azure_credential(source: TokenSource | Mapping[str, TokenSource]) -> AzureAioCredential:
+    """A credential for Azure's async clients, those in the packages `….aio`; otherwise as azure_credential.
+
+    from cambio_client import Client, async_azure_credential
+
+    credential = async_azure_credential(Client().token_source("azure-openai"))
+    """
     return AzureAioCredential(source, *_types())
 
 
@@ -140,7 +145,7 @@ class AzureCredential(_Credential):
 
 
 class AzureAioCredential(_Credential):
-    """An AsyncTokenCredential and AsyncSupportsTokenInfo of azure-core; azure_aio_credential makes it."""
+    """An AsyncTokenCredential and AsyncSupportsTokenInfo of azure-core; async_azure_credential makes it."""
 
     async def get_token(
         self,

@@ -56,6 +56,11 @@ class Client(Single):
     asked for each exchange; None: CAMBIO_CLIENT_ID and the file CAMBIO_CLIENT_SECRET_FILE. ca_file: PEM certificates
     to trust in place of the system's; None: CAMBIO_CA_FILE. timeout: seconds for one exchange, retries included.
     transport: sends the requests in place of http.client. clock: the time, for tests. Raises Misconfigured.
+
+        from cambio_client import Client, ServiceAccountFile
+
+        client = Client("https://cambio.example", identity=ServiceAccountFile("/var/run/secrets/cambio/token"))
+        print(client.exchange("github-mcp", lifetime=600, reason="ticket 4711"))
     """
 
     def __init__(

@@ -8,7 +8,15 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the client takes the time from. Safe for concurrent use."""
+    """Where the client takes the time from, in seconds. Safe for concurrent use.
+
+    from cambio_client import SystemClock
+
+    class Fast(SystemClock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sleep = lambda seconds: None  # a test waits for nothing
+    """
 
     def monotonic(self) -> float:
         """Seconds since some moment; never set back."""
@@ -33,7 +41,12 @@ def _since_boot() -> float:
 
 class SystemClock:
     """This machine's. Its monotonic time goes on while the machine sleeps, where the system has such a clock: a
-    token dies in a closed laptop, too."""
+    token dies in a closed laptop, too.
+
+        from cambio_client import SystemClock
+
+        print(SystemClock().monotonic())
+    """
 
     def __init__(self) -> None:
         # Methods that call these would cost each use of a token a call more.

@@ -11,7 +11,12 @@ from ._identity_github import REQUEST_URL, GitHubActions
 
 def from_environment() -> Identity:
     """The identity by what is set: CAMBIO_TOKEN_FILE, CAMBIO_TOKEN, DEFAULT_TOKEN_FILE if it is there, or the ID
-    token of a GitHub Actions job, with audience "cambio". Raises Misconfigured."""
+    token of a GitHub Actions job, with audience "cambio". Raises Misconfigured.
+
+        from cambio_client import from_environment
+
+        print(from_environment().identity_token().expires_at)
+    """
     if path := os.environ.get("CAMBIO_TOKEN_FILE"):
         return ServiceAccountFile(path)
     if os.environ.get("CAMBIO_TOKEN"):

@@ -23,6 +23,13 @@ class CambioError(Exception):
     """Why there is no credential. It holds no token, and can be pickled.
 
     Its text is one line: the code, what to change, and the id to ask about.
+
+        from cambio_client import CambioError, Client
+
+        try:
+            Client().exchange("github-mcp")
+        except CambioError as err:
+            print(err, "later" if err.retryable else "never", err.retry_after, "s")
     """
 
     code: str
@@ -76,15 +83,16 @@ class CambioError(Exception):
 
 
 class IdentityError(CambioError):
-    """The workload's own token cannot be had."""
+    """The workload's own token cannot be had: a file is missing or half written, or a provider refuses. It is
+    retryable."""
 
 
 class ExchangeRefused(CambioError):
-    """The server answered, and gave no credential."""
+    """The server answered, and gave no credential: code is its word for why, and status what it came with."""
 
 
 class ServerUnreachable(CambioError):
-    """No answer came."""
+    """No answer came, within the timeout. It is retryable."""
 
 
 class Misconfigured(CambioError):

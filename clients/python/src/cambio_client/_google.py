@@ -43,8 +43,13 @@ def google_credentials(
     return _class()(source, quota_project_id, universe_domain)
 
 
-def google_aio_credentials(source: TokenSource) -> google.auth.aio.credentials.Credentials:
-    """Credentials for google.auth.aio, which has no quota project and no universe; otherwise as google_credentials."""
+def async_google_credentials(source: TokenSource) -> google.auth.aio.credentials.Credentials:
+    """Credentials for google.auth.aio, which has no quota project and no universe; otherwise as google_credentials.
+
+    from cambio_client import Client, async_google_credentials
+
+    credentials = async_google_credentials(Client().token_source("vertex"))
+    """
     return _aio_class()(source)
 
 

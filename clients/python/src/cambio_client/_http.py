@@ -26,7 +26,12 @@ USER_AGENT = f"cambio-client-python/{__version__}"
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer."""
+    """An answer: what a Transport gives.
+
+    from cambio_client import Response
+
+    answer = Response(200, {"content-type": "application/json"}, b"{}")
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -36,7 +41,23 @@ class Response:
 
 
 class Transport(Protocol):
-    """How a request is sent. It follows no redirect, since a request holds tokens, and is safe for concurrent use."""
+    """How a request is sent. It follows no redirect, since a request holds tokens, and is safe for concurrent use.
+
+    from collections.abc import Mapping
+    from cambio_client import Client, HttpTransport, Response
+
+    class Counted:
+        def __init__(self) -> None:
+            self.count, self.inner = 0, HttpTransport()
+
+        def send(
+            self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+        ) -> Response:
+            self.count += 1
+            return self.inner.send(method, url, headers, body, timeout)
+
+    client = Client("https://cambio.example", identity="header.payload.signature", transport=Counted())
+    """
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Response:
         """The answer, whatever its status. timeout: seconds for all of it. Raises ServerUnreachable or OSError."""
@@ -70,7 +91,12 @@ class HttpTransport:
     """The standard library's http.client, a connection for each request: there is one in many minutes.
 
     ca_file: PEM certificates to trust in place of the system's; read anew for each connection, so that they can be
-    rotated. HTTPS_PROXY and NO_PROXY are honoured; to this machine there is no proxy.
+    rotated. HTTPS_PROXY and NO_PROXY are honoured; to this machine there is no proxy. An answer is read up to 1 MiB.
+    Raises Misconfigured for a file without certificates, and ServerUnreachable.
+
+        from cambio_client import Client, HttpTransport
+
+        client = Client("https://cambio.example", transport=HttpTransport(ca_file="/etc/cambio/ca.pem"))
     """
 
     def __init__(self, ca_file: str | os.PathLike[str] | None = None) -> None:

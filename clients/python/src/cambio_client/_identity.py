@@ -26,7 +26,12 @@ TOKEN_TYPE_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 
 @dataclass(frozen=True, slots=True)
 class IdentityToken:
-    """A token that the caller already has."""
+    """A token that the caller already has: what an identity gives.
+
+    from cambio_client import IdentityToken, Secret
+
+    token = IdentityToken(Secret("header.payload.signature"), expires_at=1_800_000_000.0)
+    """
 
     value: Secret
     token_type: str = TOKEN_TYPE_JWT
@@ -37,7 +42,16 @@ class IdentityToken:
 
 @runtime_checkable
 class Identity(Protocol):
-    """Gets the token that the caller already has. It is asked for each exchange, in some thread, many at once."""
+    """Gets the token that the caller already has. It is asked for each exchange, in some thread, many at once.
+
+    from cambio_client import Client, IdentityToken, Secret
+
+    class FromMemory:
+        def identity_token(self) -> IdentityToken:
+            return IdentityToken(Secret("header.payload.signature"))
+
+    client = Client("https://cambio.example", identity=FromMemory())
+    """
 
     def identity_token(self) -> IdentityToken:
         """The token. What it raises becomes an IdentityError."""
@@ -84,7 +98,14 @@ def ask(identity: Identity) -> IdentityToken:
 
 
 class StaticIdentity:
-    """One token, such as that of the user of one request."""
+    """One token, such as that of the user of one request. token_type: a token type URI. What is no token raises
+    IdentityError when it is asked for.
+
+        from cambio_client import Client, StaticIdentity
+
+        def for_user(their_token: str) -> None:
+            Client().exchange("github-mcp", subject=StaticIdentity(their_token))
+    """
 
     def __init__(self, token: str | Secret, token_type: str = TOKEN_TYPE_JWT) -> None:
         self._token = token if isinstance(token, Secret) else Secret(token)
@@ -96,7 +117,13 @@ class StaticIdentity:
 
 class ServiceAccountFile:
     """Reads the token anew each time: kubelet replaces a projected service account token well before it ends
-    (Kubernetes docs, "Configure Service Accounts for Pods"). path None: CAMBIO_TOKEN_FILE, or DEFAULT_TOKEN_FILE."""
+    (Kubernetes docs, "Configure Service Accounts for Pods"). path None: CAMBIO_TOKEN_FILE, or DEFAULT_TOKEN_FILE. A
+    file holds one JWT of at most 32 KiB; else IdentityError.
+
+        from cambio_client import Client, ServiceAccountFile
+
+        client = Client("https://cambio.example", identity=ServiceAccountFile("/var/run/secrets/cambio/token"))
+    """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path or os.environ.get("CAMBIO_TOKEN_FILE") or DEFAULT_TOKEN_FILE)
@@ -116,7 +143,13 @@ class ServiceAccountFile:
 
 
 class EnvironmentToken:
-    """Reads the token from a variable of the process, such as a CI system sets."""
+    """Reads the token from a variable of the process, such as a CI system sets. It holds a JWT of at most 32 KiB; else
+    IdentityError.
+
+        from cambio_client import Client, EnvironmentToken
+
+        client = Client("https://cambio.example", identity=EnvironmentToken("CI_JOB_JWT"))
+    """
 
     def __init__(self, name: str = "CAMBIO_TOKEN") -> None:
         self.name = name
@@ -129,7 +162,17 @@ class EnvironmentToken:
 
 
 class CallableIdentity:
-    """An identity made of a function, which gives a token as text, as a Secret, or as an IdentityToken."""
+    """An identity made of a function, which gives a token as text, as a Secret, or as an IdentityToken. What it raises
+    becomes an IdentityError. token_type: a token type URI.
+
+        from cambio_client import CallableIdentity, Client
+
+        def access_token() -> str:
+            return "opaque"
+
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        client = Client("https://cambio.example", identity=CallableIdentity(access_token, kind))
+    """
 
     def __init__(self, function: Callable[[], str | Secret | IdentityToken], token_type: str = TOKEN_TYPE_JWT) -> None:
         self._function, self._type = function, token_type

@@ -18,7 +18,12 @@ REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 
 class GitHubActions:
-    """Asks the runner for an ID token of the job with the audience given. timeout: seconds."""
+    """Asks the runner for an ID token of the job with the audience given. timeout: seconds. Raises IdentityError.
+
+    from cambio_client import Client, GitHubActions
+
+    client = Client("https://cambio.example", identity=GitHubActions("https://cambio.example"))
+    """
 
     def __init__(self, audience: str = "cambio", *, timeout: float = 10.0, transport: Transport | None = None) -> None:
         self.audience = audience

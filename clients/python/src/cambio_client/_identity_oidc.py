@@ -47,6 +47,13 @@ class OidcClientCredentials(Single):
     token_url: of the provider; https, save on loopback. client_secret: the secret, or a function that gives it, so
     that it can be rotated. audience: is sent as `audience`, which many providers want. timeout: seconds. The
     secret goes by client_secret_basic; a provider that answers invalid_client is asked by client_secret_post.
+    Raises Misconfigured, and IdentityError when it is asked for the token.
+
+        from cambio_client import Client, OidcClientCredentials
+
+        secret = lambda: open("/var/run/secrets/my-client").read().strip()
+        identity = OidcClientCredentials("https://id.example/oauth2/token", "my-client", secret)
+        client = Client("https://cambio.example", identity=identity)
     """
 
     def __init__(

@@ -12,7 +12,12 @@ from ._identity import TOKEN_TYPE_JWT, IdentityToken, check_token
 class SpiffeWorkload:
     """Asks the SPIFFE Workload API for a JWT-SVID with the audience given, by the package `spiffe`.
 
-    socket: of the Workload API, as unix:///path; None: SPIFFE_ENDPOINT_SOCKET.
+    socket: of the Workload API, as unix:///path; None: SPIFFE_ENDPOINT_SOCKET. Raises Misconfigured without that
+    package, and IdentityError.
+
+        from cambio_client import Client, SpiffeWorkload
+
+        client = Client("https://cambio.example", identity=SpiffeWorkload("https://cambio.example"))
     """
 
     def __init__(self, audience: str, *, socket: str | None = None) -> None:

@@ -38,7 +38,15 @@ class OciSigner(Single):
     a new one of 2048 bits. It stays the same when tokens are renewed. region: in place of the target's. lifetime: in
     seconds; of a session all of it, renewals included.
 
+    It signs for whatever host a request is for, over https or to this machine; a signature holds for that host alone.
     Raises Misconfigured, and ImportError without `cryptography`. Signing raises CambioError.
+
+        import requests
+        from cambio_client import Client, OciSigner
+
+        signer = OciSigner(Client(), "oci-genai")
+        models = f"https://generativeai.{signer.region}.oci.oraclecloud.com/20231130/models"
+        print(requests.get(models, auth=signer, timeout=10).status_code)
     """
 
     def __init__(

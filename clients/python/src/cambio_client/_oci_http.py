@@ -30,6 +30,11 @@ def oci_http_auth(signer: OciSigner, *, compartment_id: str | None = None) -> Oc
     number of requests that were refused with it, and the request is sent once more; if nothing else can be had, the 401
     is the answer. Bodies are read whole, since they are signed. What cannot be signed raises CambioError from the
     request.
+
+        import httpx
+        from cambio_client import Client, OciSigner, oci_http_auth
+
+        http = httpx.Client(auth=oci_http_auth(OciSigner(Client(), "oci-genai")))
     """
     if not any(map(importlib.util.find_spec, ("httpx", "httpx2"))):
         raise missing("http")
@@ -38,7 +43,13 @@ def oci_http_auth(signer: OciSigner, *, compartment_id: str | None = None) -> Oc
 
 def oci_sdk_signer(signer: OciSigner) -> Any:
     """The signer for Oracle's own clients, which take none but their own kinds beside an empty configuration:
-    `GenerativeAiInferenceClient({}, signer=oci_sdk_signer(signer))`. Raises ImportError without `oci`."""
+    `GenerativeAiInferenceClient({}, signer=oci_sdk_signer(signer))`. Raises ImportError without `oci`.
+
+        from cambio_client import Client, OciSigner, oci_sdk_signer
+        from oci.generative_ai_inference import GenerativeAiInferenceClient
+
+        genai = GenerativeAiInferenceClient({}, signer=oci_sdk_signer(OciSigner(Client(), "oci-genai")))
+    """
     return _sdk_class()(signer)
 
 

@@ -35,7 +35,12 @@ def openai_client(source: TokenSource | IdentityLike, **options: Any) -> openai.
 
 
 def async_openai_client(source: TokenSource | IdentityLike, **options: Any) -> openai.AsyncOpenAI:
-    """An openai.AsyncOpenAI; otherwise as openai_client."""
+    """An openai.AsyncOpenAI; otherwise as openai_client.
+
+    from cambio_client import Client, async_openai_client
+
+    client = async_openai_client(Client().token_source("gpt"))
+    """
     sdk = _sdk()
     return sdk.AsyncOpenAI(api_key=_async_key(source), http_client=_async_http_client(source, options), **options)
 
@@ -57,7 +62,12 @@ def azure_openai_client(source: TokenSource | IdentityLike, **options: Any) -> o
 
 
 def async_azure_openai_client(source: TokenSource | IdentityLike, **options: Any) -> openai.AsyncAzureOpenAI:
-    """An openai.AsyncAzureOpenAI; otherwise as azure_openai_client."""
+    """An openai.AsyncAzureOpenAI; otherwise as azure_openai_client.
+
+    from cambio_client import Client, async_azure_openai_client
+
+    client = async_azure_openai_client(Client().token_source("azure-openai"), api_version="2024-10-21")
+    """
     sdk = _sdk()
     http_client = _async_http_client(source, options)
     return sdk.AsyncAzureOpenAI(azure_ad_token_provider=_async_key(source), http_client=http_client, **options)

@@ -15,6 +15,11 @@ class Secret:
     """A token or a password. `str`, `repr`, `format` and f-strings give REDACTED; only `reveal` gives the value.
 
     It cannot be pickled, since a pickle is a file in the end. Copies are the object itself.
+
+        from cambio_client import Secret
+
+        secret = Secret("hunter2")
+        print(secret, secret.reveal() == "hunter2", secret == Secret("hunter2"))  # REDACTED True True
     """
 
     __slots__ = ("__value",)

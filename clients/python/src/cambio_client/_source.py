@@ -44,7 +44,14 @@ _Outcome = Token | CambioError
 class TokenSource(Single):
     """Keeps the credential of one request: it asks when there is none, renews ahead, and serves what is still good
     while the server cannot be asked. However many callers there are, on threads and event loops, one exchange is under
-    way at a time. It is safe for forks, and is its own copy. Client.token_source makes it."""
+    way at a time. It is safe for forks, and is its own copy. Client.token_source makes it.
+
+        from cambio_client import Client
+
+        source = Client().token_source("github-mcp")
+        token = source.token(min_left=60)  # seconds
+        print(source.token(rejected=token.value).exchange_id)  # after a 401: another one
+    """
 
     def __init__(self, exchange: Callable[[], Token], name: str, clock: Clock) -> None:
         self._exchange, self._name, self._clock = exchange, name, clock

@@ -10,7 +10,13 @@ from ._secret import Secret
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Token:
-    """A credential. It is not changed after it was made. Its value does not print."""
+    """A credential. It is not changed after it was made. Its value does not print.
+
+    from cambio_client import Client
+
+    token = Client().exchange("github-mcp")
+    print({"Authorization": "Bearer " + token.value.reveal()}.keys(), token.remaining(), "s are left")
+    """
 
     value: Secret
     """The token, or what the target issues in its place: of AWS and OCI a JSON object."""

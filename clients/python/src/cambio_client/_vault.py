@@ -28,7 +28,13 @@ VAULT_WRAPPING = "urn:cambio:token-type:vault-wrapping"
 
 @dataclass(frozen=True, slots=True)
 class VaultSecret:
-    """The fields of a secret. They do not print."""
+    """The fields of a secret. They do not print.
+
+    from cambio_client import Client, vault_secret
+
+    secret = vault_secret(Client().token_source("app-db"))
+    print(secret.lease_id, sorted(secret.data))
+    """
 
     data: Mapping[str, Any] = field(repr=False)
     """By name; the values are those of the JSON that Vault gave."""
