@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 // sendLeft is how long a token lives at least when it is sent: a request takes time,
@@ -34,7 +36,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strayed(req) {
 		return t.base.RoundTrip(req)
 	}
-	if !safeOrigin(req.URL) {
+	if !origin.Safe(req.URL) {
 		closeBody(req)
 		return nil, errors.New("cambio: tokens go over https, or to this machine: use an https URL")
 	}
@@ -87,10 +89,10 @@ func strayed(req *http.Request) bool {
 	for first.Response != nil && first.Response.Request != nil {
 		first = first.Response.Request
 	}
-	return origin(first.URL) != origin(req.URL)
+	return originOf(first.URL) != originOf(req.URL)
 }
 
-func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 func closeBody(req *http.Request) {
 	if req.Body != nil {

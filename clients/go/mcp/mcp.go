@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -28,6 +27,7 @@ import (
 	"golang.org/x/oauth2"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 // sendLeft is how long a token lives at least when it is sent.
@@ -46,7 +46,7 @@ func NewTransport(endpoint string, source *cambio.Source) (*mcp.StreamableClient
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, errors.New("mcp: the endpoint is no URL of a server: write https://host/path")
 	}
-	if !safe(u) {
+	if !origin.Safe(u) {
 		return nil, errPlain
 	}
 	return &mcp.StreamableClientTransport{
@@ -92,7 +92,7 @@ func (t tokenSource) Token() (*oauth2.Token, error) {
 func (h *handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection serves again
 	_ = resp.Body.Close()
-	if !safe(req.URL) {
+	if !origin.Safe(req.URL) {
 		return errPlain
 	}
 	if resp.StatusCode == http.StatusForbidden {
@@ -124,13 +124,4 @@ func forbidden(resp *http.Response) error {
 		}
 	}
 	return errors.New("mcp: the server knows the token and refuses the request (403): see what its scopes allow")
-}
-
-// safe reports whether a token may be sent there.
-func safe(u *url.URL) bool {
-	if u.Scheme != "http" {
-		return u.Scheme == "https"
-	}
-	address, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && address.Unmap().IsLoopback()
 }

@@ -5,13 +5,12 @@ import (
 	"crypto/rsa"
 	"errors"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/oracle/oci-go-sdk/v65/common"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 // Sign signs a request as Oracle's services want it ("Request Signatures" in the
@@ -47,18 +46,10 @@ func signable(req *http.Request) error {
 	switch {
 	case req.URL == nil || req.URL.Host == "":
 		return errors.New("oci: the request has no host: give its URL as https://host/path")
-	case req.URL.Scheme != "https" && !(req.URL.Scheme == "http" && local(req.URL)):
+	case !origin.Safe(req.URL):
 		return errors.New("oci: requests are signed for https, or for this machine: use an https URL")
 	}
 	return nil
-}
-
-func local(u *url.URL) bool {
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(u.Hostname())
-	return err == nil && address.Unmap().IsLoopback()
 }
 
 func sign(req *http.Request, credential Credential, now time.Time) error {

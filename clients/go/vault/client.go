@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 const (
@@ -136,15 +136,8 @@ func safe(address string) error {
 	if err != nil {
 		return errors.New("vault: the address is no URL: write https://host:8200")
 	}
-	switch u.Scheme {
-	case "https":
+	if origin.Safe(u) { // the SDK writes the socket of an agent as http://localhost
 		return nil
-	case "http":
-		ip, err := netip.ParseAddr(u.Hostname())
-		// The SDK writes the socket of an agent as http://localhost.
-		if u.Hostname() == "localhost" || err == nil && ip.Unmap().IsLoopback() {
-			return nil
-		}
 	}
 	return errors.New("vault: tokens go over https, or to this machine: use an https address")
 }

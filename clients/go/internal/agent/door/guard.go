@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/listen"
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 // door is one way in. The guard sees to what is alike for all of them.
@@ -128,7 +129,7 @@ func (d *door) knows(r *http.Request) bool {
 		}
 	}
 	ip, err := netip.ParseAddr(name)
-	loopback := name == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	loopback := origin.Loopback(name)
 	switch at := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.UnixAddr:
 		return loopback // no browser gets there

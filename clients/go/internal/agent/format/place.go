@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 // maxRequest bounds what a helper reads of its caller, in bytes.
@@ -60,18 +60,8 @@ func sameHost(a, b string) bool {
 
 // safe reports whether a secret may be sent to a host by a protocol.
 func safe(protocol, host string) bool {
-	if protocol == "https" {
-		return true
-	}
 	u, err := url.Parse("http://" + host)
-	if protocol != "http" || err != nil {
-		return false
-	}
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	address, err := netip.ParseAddr(u.Hostname())
-	return err == nil && address.Unmap().IsLoopback()
+	return protocol == "https" || protocol == "http" && err == nil && origin.Loopback(u.Hostname())
 }
 
 // plainPath reports whether a path means what it says: a server might take `org/../other`

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 const unixPrefix = "unix:"
@@ -96,7 +98,7 @@ func (s *Settings) checkListener(f faults) {
 		switch {
 		case err != nil:
 			f.add("listen", "write 127.0.0.1:9902, or unix:/path")
-		case !loopback(host) && !s.Expose:
+		case !origin.Loopback(host) && !s.Expose:
 			f.add("listen", "other machines reach this address: write 127.0.0.1, or set expose: true and put TLS in front")
 		}
 	}
@@ -144,7 +146,7 @@ func (r *Route) check(f faults, targets []string) {
 	switch {
 	case r.Host != "" && r.Prefix != "":
 		f.add("host", "a route has a prefix or a host")
-	case r.Host != "" && (!hostForm.MatchString(r.Host) || loopback(r.Host) || net.ParseIP(r.Host) != nil):
+	case r.Host != "" && (!hostForm.MatchString(r.Host) || origin.Loopback(r.Host) || net.ParseIP(r.Host) != nil):
 		f.add("host", "write a host's name, without a port")
 	case r.Host == "" && r.Prefix != "/" && !prefixForm.MatchString(strings.TrimRight(r.Prefix, "/")):
 		f.add("prefix", "write a path such as /openai")
@@ -250,7 +252,7 @@ func (r *Route) checkCookies(f faults) {
 		return // said already
 	}
 	if c.Origin != "" {
-		if o, err := url.Parse(c.Origin); err != nil || o.Path != "" || o.RawQuery != "" || o.Host == "" || origin(o) != origin(upstream) {
+		if o, err := url.Parse(c.Origin); err != nil || o.Path != "" || o.RawQuery != "" || o.Host == "" || originOf(o) != originOf(upstream) {
 			f.add("origin", "cookies belong to %s://%s, where the upstream is: they go nowhere else", upstream.Scheme, upstream.Host)
 		}
 	}

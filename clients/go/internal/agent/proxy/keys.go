@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 	jose "github.com/go-jose/go-jose/v4"
 )
 
@@ -244,5 +245,5 @@ func (k *keys) get(ctx context.Context, at string, v any) error {
 
 // fetchable reports whether keys may come from there.
 func fetchable(u *url.URL) bool {
-	return u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
+	return u.Host != "" && u.User == nil && origin.Safe(u)
 }

@@ -17,7 +17,7 @@ func (t *route) relocate(resp *http.Response) error {
 	}
 	redirect := resp.StatusCode >= 300 && resp.StatusCode < 400
 	to, err := resp.Request.URL.Parse(text)
-	if err == nil && to.User == nil && origin(to) == origin(t.upstream) {
+	if err == nil && to.User == nil && originOf(to) == originOf(t.upstream) {
 		if inside, ok := t.inside(to); ok {
 			resp.Header.Set("Location", inside)
 			return nil
@@ -28,9 +28,9 @@ func (t *route) relocate(resp *http.Response) error {
 	}
 	where := "something that is no URL"
 	if err == nil {
-		where = origin(to)
+		where = originOf(to)
 	}
-	if err == nil && origin(to) == origin(t.upstream) {
+	if err == nil && originOf(to) == originOf(t.upstream) {
 		where = "another part of " + where
 	}
 	return refuse(http.StatusBadGateway, "redirected", "the upstream redirects to %s, which is not followed: if that is right, make it the route's upstream", where)
@@ -52,8 +52,8 @@ func (t *route) inside(to *url.URL) (string, bool) {
 	return path, !strings.HasPrefix(path, "//")
 }
 
-// origin is a URL's scheme, host and port (RFC 6454 §4).
-func origin(u *url.URL) string {
+// originOf is a URL's scheme, host and port (RFC 6454 §4).
+func originOf(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]

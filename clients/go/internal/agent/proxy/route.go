@@ -21,6 +21,7 @@ import (
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/listen"
+	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
 const (
@@ -361,7 +362,7 @@ func upstreamURL(text string) (*url.URL, error) {
 		return nil, errors.New("write https://host, and a path if there is one")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("there is no user, query or fragment here")
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
+	case !origin.Safe(u):
 		return nil, errors.New("credentials go over https, or to this machine: write https://")
 	}
 	if base := strings.TrimRight(u.EscapedPath(), "/"); base != "" {
@@ -370,10 +371,4 @@ func upstreamURL(text string) (*url.URL, error) {
 		}
 	}
 	return u, nil
-}
-
-// loopback reports whether a host names this machine and nothing else.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
