@@ -1,6 +1,7 @@
 package cambio
 
 import (
+	"crypto/sha256"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -42,6 +43,9 @@ type Request struct {
 	Reason   string // one line of at most 512 bytes for the ledger
 	// PublicKey is a SubjectPublicKeyInfo in DER, for targets that bind to a key.
 	PublicKey []byte
+	// Rejected is the credential that the target's resource refused before its time: the
+	// server is told its SHA-256, and hands out another one. A Source sets it by itself.
+	Rejected Secret
 
 	// Subject is whom the credential is for; nil: the client's own identity. With a
 	// Subject the client's identity is the actor, unless Actor names another.
@@ -80,6 +84,10 @@ func (r *Request) form() url.Values {
 		set("requested_lifetime", strconv.FormatInt(int64(r.Lifetime/time.Second), 10))
 	}
 	set("reason", r.Reason)
+	if !r.Rejected.IsZero() {
+		sum := sha256.Sum256([]byte(r.Rejected.Reveal()))
+		set("rejected_sha256", base64.RawURLEncoding.EncodeToString(sum[:]))
+	}
 	set("public_key", base64.StdEncoding.EncodeToString(r.PublicKey))
 	return form
 }

@@ -160,7 +160,7 @@ func (s *Source) start(now time.Time, left time.Duration) (*flight, error) {
 		// Somebody was faster; what is held is as good as it gets.
 		return &flight{done: closed, credential: h.Credential}, nil
 	}
-	return s.startLocked(now, time.Time{})
+	return s.startLocked(now, nil)
 }
 
 // startFor starts the renewal of a rejected credential, unless it was replaced.
@@ -170,10 +170,12 @@ func (s *Source) startFor(now time.Time, rejected *held) (*flight, error) {
 	if h := s.current.Load(); h != rejected && h != nil {
 		return &flight{done: closed, credential: h.Credential}, nil
 	}
-	return s.startLocked(now, now)
+	return s.startLocked(now, rejected)
 }
 
-func (s *Source) startLocked(now, forced time.Time) (*flight, error) {
+// startLocked starts an exchange, unless one is under way. rejected nil: it is time for
+// one, and nothing was refused.
+func (s *Source) startLocked(now time.Time, rejected *held) (*flight, error) {
 	if s.flight != nil {
 		return s.flight, nil
 	}
@@ -182,14 +184,18 @@ func (s *Source) startLocked(now, forced time.Time) (*flight, error) {
 	}
 	f := &flight{done: make(chan struct{})}
 	s.flight = f
-	go s.fly(f, forced)
+	go s.fly(f, rejected)
 	return f, nil
 }
 
 // fly asks the server. It is not bound to a caller, who may leave.
-func (s *Source) fly(f *flight, forced time.Time) {
+func (s *Source) fly(f *flight, rejected *held) {
 	began := s.client.now()
-	credential, err := s.client.Exchange(context.Background(), s.request)
+	request, forced := s.request, time.Time{}
+	if rejected != nil {
+		request.Rejected, forced = rejected.Value, began
+	}
+	credential, err := s.client.Exchange(context.Background(), request)
 	now := s.client.now()
 	if err == nil && !now.Before(credential.Expires) {
 		// Who took it would ask for the next at once, and so without end.

@@ -2,6 +2,8 @@ package cambio_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -161,6 +163,10 @@ func TestAHundredRejectionsCauseOneRenewal(t *testing.T) {
 	group.Wait()
 	if b.asked() != 2 {
 		t.Fatalf("asked %d times", b.asked())
+	}
+	sum := sha256.Sum256([]byte(first.Reveal()))
+	if b.last().Get("rejected_sha256") != base64.RawURLEncoding.EncodeToString(sum[:]) {
+		t.Error("the server is not told what was rejected, and would give the same again")
 	}
 	// Rejected again at once: it is not for its age.
 	second := cambio.NewSecret("issued-2")
