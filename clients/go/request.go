@@ -1,8 +1,8 @@
 package cambio
 
 import (
-	"crypto/sha256"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/url"
