@@ -34,7 +34,7 @@ class _OwnToken(Bearer):
 
     def __init__(self, identity: Identity, clock: Clock) -> None:
         self._identity, self._clock = identity, clock
-        super().__init__(TokenSource(self._ask, repr(identity), clock), min_left=0.0)
+        super().__init__(TokenSource(lambda _: self._ask(), repr(identity), clock), min_left=0.0)
 
     def token(self, rejected: Secret | None = None) -> Secret:
         self._forget(rejected)

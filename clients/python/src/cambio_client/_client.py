@@ -157,7 +157,7 @@ class Client(Single):
             return source
 
     def _source(self, asked: Request) -> TokenSource:
-        return TokenSource(lambda: self._lasting(asked), asked.name(), self._clock)
+        return TokenSource(lambda rejected: self._lasting(asked.without(rejected)), asked.name(), self._clock)
 
     def exchange(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlencode
 
 from ._identity import Identity, IdentityLike, as_identity
+from ._secret import Secret
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 """That of a token exchange (RFC 8693 section 2.1)."""
@@ -26,6 +28,13 @@ class Request:
     def shared(self) -> bool:
         """Whether everybody who asks so gets the same credential."""
         return self.subject is None and self.actor is None and self.passthrough is None
+
+    def without(self, rejected: Secret | None) -> Request:
+        """The same, for another credential than the one that its resource refused: the server is told its hash."""
+        if rejected is None:
+            return self
+        digest = base64.urlsafe_b64encode(hashlib.sha256(rejected.reveal().encode()).digest()).decode().rstrip("=")
+        return replace(self, form=(*self.form, ("rejected_sha256", digest)))
 
     def key(self) -> str:
         """Equal for requests that ask for the same."""

@@ -53,7 +53,7 @@ class TokenSource(Single):
         print(source.token(rejected=token.value).exchange_id)  # after a 401: another one
     """
 
-    def __init__(self, exchange: Callable[[], Token], name: str, clock: Clock) -> None:
+    def __init__(self, exchange: Callable[[Secret | None], Token], name: str, clock: Clock) -> None:
         self._exchange, self._name, self._clock = exchange, name, clock
         self._monotonic = clock.monotonic
         self._current: _Held | None = None
@@ -121,7 +121,7 @@ class TokenSource(Single):
             current = self._current
             if current is not None and current is not held:
                 return current.token
-            return self._start_locked(now, now)
+            return self._start_locked(now, None if current is None else current.token.value)
 
     def _start(self, now: float, min_left: float) -> _Outcome | Future[_Outcome]:
         with self._lock:
@@ -130,22 +130,22 @@ class TokenSource(Single):
                 return held.token  # somebody was faster; it is as good as it gets
             return self._start_locked(now, None)
 
-    def _start_locked(self, now: float, forced: float | None) -> _Outcome | Future[_Outcome]:
+    def _start_locked(self, now: float, rejected: Secret | None) -> _Outcome | Future[_Outcome]:
         if self._flight is not None:
             return self._flight
         if self._failed is not None and now < self._until:
             return self._failed
         try:
-            self._flight = crew.start(lambda: self._fly(forced))
+            self._flight = crew.start(lambda: self._fly(rejected))
         except RuntimeError as err:  # no thread can be started any more
             return CambioError(CODE_FAILED, plain(str(err)))
         return self._flight
 
-    def _fly(self, forced: float | None) -> _Outcome:
+    def _fly(self, rejected: Secret | None) -> _Outcome:
         """Asks the server, in a thread that no caller can take away."""
         began = self._monotonic()
         try:
-            outcome: _Outcome = self._exchange()
+            outcome: _Outcome = self._exchange(rejected)
         except CambioError as err:
             outcome = err.again()  # without its traceback
         except BaseException as err:
@@ -154,7 +154,13 @@ class TokenSource(Single):
         with self._lock:
             self._flight = None
             if isinstance(outcome, Token):
-                self._current = _Held(outcome, outcome.ends, outcome.renews, (outcome.ends - began) / 2, forced)
+                self._current = _Held(
+                    outcome,
+                    outcome.ends,
+                    outcome.renews,
+                    (outcome.ends - began) / 2,
+                    None if rejected is None else began,
+                )
                 self._failures, self._failed = 0, None
             else:
                 wait = min(BACK_OFF * 2 ** min(self._failures, 8), MAX_BACK_OFF)

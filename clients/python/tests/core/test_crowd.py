@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import os
 import subprocess
 import sys
@@ -141,6 +143,9 @@ def test_fifty_rejections_are_one_renewal(cambio: FakeCambio, turnstile: Turnsti
     turnstile.shut_until(50)
     assert at_once(50, lambda: source.token(rejected=rejected).value.reveal()) == {"vended-secret-2"}
     assert cambio.exchanges == 2
+    digest = base64.urlsafe_b64encode(hashlib.sha256(rejected.encode()).digest()).decode().rstrip("=")
+    assert cambio.forms[-1].get("rejected_sha256") == digest, "the server would give the same again"
+    assert "rejected_sha256" not in cambio.forms[0]
 
 
 def test_fifty_rejections_on_an_event_loop_are_one_renewal(
