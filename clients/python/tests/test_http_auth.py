@@ -4,9 +4,9 @@ import asyncio
 import copy
 import importlib
 import io
+import logging
 import os
 import pickle
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,7 @@ from house import TARGET, Answer, Cambio, Gateway, ManualClock, Request, at_once
 from cambio_client import (
     CambioError,
     Client,
-    IdentityError,
-    IdentityToken,
     Misconfigured,
-    Secret,
-    ServiceAccountFile,
     http_auth,
 )
 from cambio_client._bearer import bearer
@@ -343,95 +339,6 @@ def test_loops_in_several_threads_share_it(cambio: Cambio, gateway: Gateway) -> 
 # An identity alone
 
 
-def _judge(tokens: set[str]) -> Gateway:
-    return Gateway(lambda token: token in tokens)
-
-
-def test_the_workloads_own_token_is_sent(tmp_path: Path, post: Post) -> None:
-    token = jwt(exp=int(time.time()) + 3600)
-    (tmp_path / "token").write_text(token)
-    with serving(_judge({token})) as gateway:
-        assert post(http_auth(ServiceAccountFile(tmp_path / "token")), gateway.url).status_code == 200
-
-
-def test_an_own_token_is_kept_until_its_last_minute() -> None:
-    clock, given = ManualClock(), list[str]()
-
-    def identity() -> str:
-        given.append(jwt(exp=int(clock.time()) + 600))
-        return given[-1]
-
-    own = bearer(identity, clock)
-    assert [own.token().reveal() for _ in range(3)] == given * 3
-    clock.advance(539 - 1)
-    assert own.token().reveal() == given[0]
-    clock.advance(3)
-    assert own.token().reveal() == given[1]
-    assert len(given) == 2
-
-
-def test_an_own_token_of_unknown_life_is_not_kept() -> None:
-    given = list[str]()
-
-    def identity() -> str:
-        given.append(jwt())
-        return given[-1]
-
-    own = bearer(identity)
-    assert [own.token().reveal(), own.token().reveal()] == given
-
-
-def test_an_own_token_at_its_end_is_not_sent(post: Post) -> None:
-    with serving(_judge(set())) as gateway:
-        with pytest.raises(IdentityError, match="renewed"):
-            post(http_auth(lambda: jwt(exp=int(time.time()) + 30)), gateway.url)
-        assert gateway.requests == []
-
-
-def test_a_refused_own_token_is_asked_for_anew_once(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    old, new = (jwt(exp=int(time.time()) + life) for life in (3600, 7200))
-    file.write_text(old)
-    auth = http_auth(ServiceAccountFile(file))
-    with serving(_judge({old})) as gateway:
-        assert _httpx(auth, gateway.url).status_code == 200
-        file.write_text(new)
-        gateway.accepted = new.__eq__
-        assert at_once(16, lambda: _httpx(auth, gateway.url).status_code) == [200] * 16
-        assert _httpx(auth, gateway.url).status_code == 200
-
-
-class _Keeps:
-    """An identity that keeps its token, as those that ask a provider do."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self._held: IdentityToken | None = None
-
-    def identity_token(self) -> IdentityToken:
-        if self._held is None:
-            self.asked += 1
-            self._held = IdentityToken(Secret(f"own-{self.asked}"), expires_at=time.time() + 3600)
-        return self._held
-
-    def forget(self, rejected: Secret) -> None:
-        if self._held is not None and self._held.value == rejected:
-            self._held = None
-
-
-def test_an_identity_that_keeps_its_token_forgets_what_was_refused(post: Post) -> None:
-    identity = _Keeps()
-    auth = http_auth(identity)
-    with serving(_judge({"own-1", "own-2"})) as gateway:
-        post(auth, gateway.url)
-        gateway.revoked.add("own-1")
-        assert post(auth, gateway.url).status_code == 200
-    assert identity.asked == 2
-
-
-# The object
-
-
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copy_shares_what_is_held(cambio: Cambio, gateway: Gateway, copied: Callable[[Any], Any]) -> None:
     auth = http_auth(cambio.source())
@@ -472,3 +379,26 @@ def test_a_forked_child_uses_what_is_held_and_renews(cambio: Cambio, gateway: Ga
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(cambio.issues) == 2
+
+
+def test_s39_no_log_of_the_libraries_shows_a_token(
+    cambio: Cambio, gateway: Gateway, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a library logs when all of it is on. http.client's own debugging prints what is sent, and is left off."""
+    with caplog.at_level(logging.DEBUG):
+        post(http_auth(cambio.source()), gateway.url)
+        gateway.revoked.update(cambio.issues)
+        post(http_auth(cambio.source()), gateway.url)
+    assert gateway.url.rpartition(":")[2] in caplog.text
+    assert cambio.subject not in caplog.text
+    assert not [token for token in cambio.issues if token in caplog.text]
+
+
+def test_s39_a_token_that_fits_no_header_is_neither_sent_nor_shown(
+    cambio: Cambio, gateway: Gateway, post: Post
+) -> None:
+    cambio.make = lambda: "vended\r\nX-Injected: yes"
+    with pytest.raises(CambioError, match="fits no header") as caught:
+        post(http_auth(cambio.source()), gateway.url)
+    assert "vended" not in str(caught.value)
+    assert gateway.requests == []

@@ -148,3 +148,25 @@ def test_requests_takes_the_signer_itself(oci: Oci, cambio: OciCambio, signer: O
         assert http.get(oci.url, timeout=10).status_code == 200
         assert http.put(oci.url + "/x", data="text", timeout=10).text == "text"
     assert len(cambio.exchanges) == 1
+
+
+class Elsewhere(Server):
+    """Where a redirect leads to. It refuses everybody."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        super().__init__()
+
+    def answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        return Answer(401)
+
+
+def test_s36_a_401_of_another_origin_renews_nothing(
+    oci: Oci, cambio: OciCambio, signer: OciSigner, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Elsewhere()) as elsewhere:
+        monkeypatch.setattr(oci, "answer", lambda _: Answer(307, b"", {"Location": elsewhere.url + "/x"}))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        assert send("POST", oci.url + "/x", oci_http_auth(signer), json={}, follow_redirects=True).status_code == 401
+        assert ["authorization" in request.headers for request in elsewhere.requests] == [False]
+    assert len(cambio.exchanges) == 1
