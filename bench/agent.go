@@ -316,7 +316,7 @@ func held(ctx context.Context) ([]figure, error) {
 	if out, err = pyCmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("the Python client: %w\n%s", err, out)
 	}
-	figures := []figure{{"go_held_us", slices.Min(ns) / 1000, "us", "Source.AtLeast, a credential that is held; goal under 2"}}
+	figures := []figure{{"go_held_us", slices.Min(ns) / 1000, "us", "TokenSource.AtLeast, a credential that is held; goal under 2"}}
 	for line := range strings.Lines(string(out)) {
 		name, rest, ok := strings.Cut(line, "  ")
 		var each float64

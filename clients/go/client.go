@@ -42,7 +42,7 @@ type Client struct {
 	random   func() float64 // in [0, 1)
 
 	mu      sync.Mutex
-	sources map[string]*Source
+	sources map[string]*TokenSource
 }
 
 // Option changes how a Client works.
@@ -95,7 +95,7 @@ func New(issuer string, identity Identity, options ...Option) (*Client, error) {
 	c := &Client{
 		endpoint: origin + "/oauth2/token", origin: origin, identity: identity,
 		timeout: defaultTimeout, now: time.Now, random: rand.Float64,
-		sources: map[string]*Source{},
+		sources: map[string]*TokenSource{},
 	}
 	for _, option := range options {
 		option(c)
@@ -132,10 +132,10 @@ func (c *Client) Identity() Identity { return c.identity }
 // HTTPClient is what requests to the server are sent by; it follows no redirect.
 func (c *Client) HTTPClient() *http.Client { return c.http }
 
-// Source keeps the credential of a request. Requests that differ in nothing and have no
+// TokenSource keeps the credential of a request. Requests that differ in nothing and have no
 // tokens of their own share a source, so asking for it again is cheap; a source for one
 // user's token is for the caller to keep.
-func (c *Client) Source(request Request) *Source {
+func (c *Client) TokenSource(request Request) *TokenSource {
 	if !request.shared() {
 		return newSource(c, request)
 	}
@@ -152,9 +152,9 @@ func (c *Client) Source(request Request) *Source {
 	return source
 }
 
-// NewSource keeps the credential of a request for one caller alone, for as long as the
+// NewTokenSource keeps the credential of a request for one caller alone, for as long as the
 // caller keeps it: for requests that come and go, such as those of one public key each.
-func (c *Client) NewSource(request Request) *Source { return newSource(c, request) }
+func (c *Client) NewTokenSource(request Request) *TokenSource { return newSource(c, request) }
 
 // Exchange asks the server, each time it is called. What can be had once more is asked
 // for once more: a server that is busy or cannot be reached, and a token file that was

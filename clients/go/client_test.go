@@ -318,15 +318,15 @@ func TestOneSourceForEqualRequests(t *testing.T) {
 	b := newBureau(t)
 	client, _ := newClient(t, b, workload())
 	same := cambio.Request{Audience: "x", Scopes: []string{"a"}}
-	first := client.Source(same)
-	if first != client.Source(same) {
+	first := client.TokenSource(same)
+	if first != client.TokenSource(same) {
 		t.Error("two sources for one request")
 	}
-	if first == client.Source(cambio.Request{Audience: "x"}) {
+	if first == client.TokenSource(cambio.Request{Audience: "x"}) {
 		t.Error("one source for two requests")
 	}
 	user := cambio.Request{Audience: "x", Subject: cambio.Static(cambio.NewSecret("u"), "t")}
-	if alice := client.Source(user); alice == client.Source(user) {
+	if alice := client.TokenSource(user); alice == client.TokenSource(user) {
 		t.Error("a user's source is kept by the client")
 	}
 }

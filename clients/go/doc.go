@@ -2,7 +2,7 @@
 //
 // A [Client] brings the token that the workload already has, its [Identity], to the
 // server's token endpoint (RFC 8693) and takes home a [Credential] for a target. A
-// [Source] keeps the credential of one request: it renews ahead, by one caller while
+// [TokenSource] keeps the credential of one request: it renews ahead, by one caller while
 // the others go on with the one that is there, and is what the adapters beside this
 // package hand to the vendors' SDKs: aws, azure, gcp, oci, vault and mcp. This package
 // imports the standard library and golang.org/x/oauth2 alone, so that nobody downloads
@@ -10,7 +10,7 @@
 //
 //	client, err := cambio.New("https://cambio.example", cambio.File(cambio.DefaultTokenFile))
 //	…
-//	source := client.Source(cambio.Request{Audience: "github-mcp"})
+//	source := client.TokenSource(cambio.Request{Audience: "github-mcp"})
 //	http.DefaultClient.Transport = source.Transport(http.DefaultTransport)
 //
 // Nothing here asks the server more than it must: a thousand goroutines that need the

@@ -64,7 +64,7 @@ func TestErrorsDoNotRepeatWhatWasSent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = client.NewSource(cambio.Request{Audience: "x"}).Credential(t.Context())
+			_, err = client.NewTokenSource(cambio.Request{Audience: "x"}).Credential(t.Context())
 			if err == nil {
 				t.Fatal("no error")
 			}

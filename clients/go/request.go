@@ -44,7 +44,7 @@ type Request struct {
 	// PublicKey is a SubjectPublicKeyInfo in DER, for targets that bind to a key.
 	PublicKey []byte
 	// Rejected is the credential that the target's resource refused before its time: the
-	// server is told its SHA-256, and hands out another one. A Source sets it by itself.
+	// server is told its SHA-256, and hands out another one. A TokenSource sets it by itself.
 	Rejected Secret
 
 	// Subject is whom the credential is for; nil: the client's own identity. With a

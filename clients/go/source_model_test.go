@@ -41,7 +41,7 @@ var steps = rapid.Custom(func(r *rapid.T) step {
 // world is a server whose answers come when a step says so, and those who ask the source.
 // Time is that of a synctest bubble.
 type world struct {
-	source *cambio.Source
+	source *cambio.TokenSource
 
 	mu      sync.Mutex
 	faults  []string
@@ -172,7 +172,7 @@ func (w *world) run(t *testing.T, steps []step, chance float64) {
 			w.fault("%v", err)
 			return
 		}
-		w.source = client.NewSource(cambio.Request{Audience: "x"})
+		w.source = client.NewTokenSource(cambio.Request{Audience: "x"})
 		for _, s := range steps {
 			w.do(s)
 		}

@@ -19,7 +19,7 @@ const sendLeft = time.Minute
 // renews it and asks once more, if the body can be sent again. The token goes over https
 // or to this machine, and follows no redirect to another origin. base nil:
 // http.DefaultTransport.
-func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
+func (s *TokenSource) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
@@ -27,7 +27,7 @@ func (s *Source) Transport(base http.RoundTripper) http.RoundTripper {
 }
 
 type transport struct {
-	source *Source
+	source *TokenSource
 	base   http.RoundTripper
 }
 

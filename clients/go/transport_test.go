@@ -58,7 +58,7 @@ func TestARejectedTokenIsRenewedOnce(t *testing.T) {
 			b := newBureau(t)
 			client, _ := newClient(t, b, workload())
 			target := newAPI(t, test.takes)
-			web := &http.Client{Transport: client.Source(cambio.Request{Audience: "x"}).Transport(nil)}
+			web := &http.Client{Transport: client.TokenSource(cambio.Request{Audience: "x"}).Transport(nil)}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target.URL, test.body)
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +87,7 @@ func TestAStormOf401CausesOneRenewal(t *testing.T) {
 	b := newBureau(t)
 	client, _ := newClient(t, b, workload())
 	target := newAPI(t, "none")
-	web := &http.Client{Transport: client.Source(cambio.Request{Audience: "x"}).Transport(nil)}
+	web := &http.Client{Transport: client.TokenSource(cambio.Request{Audience: "x"}).Transport(nil)}
 	var group sync.WaitGroup
 	for range 50 {
 		group.Go(func() {
@@ -130,7 +130,7 @@ func TestNoTokenFollowsARedirectElsewhere(t *testing.T) {
 		http.Redirect(w, r, "/here", http.StatusTemporaryRedirect)
 	}))
 	defer start.Close()
-	web := &http.Client{Transport: client.Source(cambio.Request{Audience: "x"}).Transport(nil)}
+	web := &http.Client{Transport: client.TokenSource(cambio.Request{Audience: "x"}).Transport(nil)}
 	resp, err := web.Get(start.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestNoTokenFollowsARedirectElsewhere(t *testing.T) {
 func TestNoTokenGoesInTheClear(t *testing.T) {
 	b := newBureau(t)
 	client, _ := newClient(t, b, workload())
-	web := &http.Client{Transport: client.Source(cambio.Request{Audience: "x"}).Transport(nil)}
+	web := &http.Client{Transport: client.TokenSource(cambio.Request{Audience: "x"}).Transport(nil)}
 	if _, err := web.Get("http://api.example/"); err == nil || !strings.Contains(err.Error(), "https") || b.asked() != 0 {
 		t.Errorf("got %v", err)
 	}
@@ -157,7 +157,7 @@ func TestWhatIsNoTokenIsNotSent(t *testing.T) {
 	})
 	client, _ := newClient(t, b, workload())
 	target := newAPI(t, "")
-	web := &http.Client{Transport: client.Source(cambio.Request{Audience: "x"}).Transport(nil)}
+	web := &http.Client{Transport: client.TokenSource(cambio.Request{Audience: "x"}).Transport(nil)}
 	if _, err := web.Get(target.URL); err == nil || !strings.Contains(err.Error(), cambio.TokenTypeAWSCredentials) || len(target.saw) != 0 {
 		t.Errorf("got %v", err)
 	}
@@ -166,7 +166,7 @@ func TestWhatIsNoTokenIsNotSent(t *testing.T) {
 func TestATokenThatIsSentLivesAMinuteYet(t *testing.T) {
 	b := newBureau(t)
 	client, clock := newClient(t, b, workload())
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	value(t, source)
 	target := newAPI(t, "issued-2")
 	clock.Pass(59*time.Minute + time.Second)

@@ -1,6 +1,6 @@
 // Package aws gives credentials of a Cambio server to aws-sdk-go-v2.
 //
-//	source := client.Source(cambio.Request{Audience: "s3-reports"})
+//	source := client.TokenSource(cambio.Request{Audience: "s3-reports"})
 //	cfg, err := config.LoadDefaultConfig(ctx,
 //		config.WithRegion("eu-west-1"),
 //		config.WithCredentialsProvider(cambioaws.NewCache(source)))
@@ -62,20 +62,20 @@ func Read(c *cambio.Credential) (aws.Credentials, error) {
 // NewCredentialsProvider gives the credentials of a source, whose cache it leans on.
 // The SDK puts a cache of its own around it: NewCache is one that lets the source renew
 // ahead, while the default one holds on to credentials until they are dead.
-func NewCredentialsProvider(source *cambio.Source) aws.CredentialsProvider {
+func NewCredentialsProvider(source *cambio.TokenSource) aws.CredentialsProvider {
 	return &provider{source: source}
 }
 
 // NewCache is a provider in the SDK's cache, set so that the source is asked again from
 // when it may renew. Further options come after that.
-func NewCache(source *cambio.Source, options ...func(*aws.CredentialsCacheOptions)) *aws.CredentialsCache {
+func NewCache(source *cambio.TokenSource, options ...func(*aws.CredentialsCacheOptions)) *aws.CredentialsCache {
 	return aws.NewCredentialsCache(NewCredentialsProvider(source), append([]func(*aws.CredentialsCacheOptions){
 		func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = window },
 	}, options...)...)
 }
 
 type provider struct {
-	source *cambio.Source
+	source *cambio.TokenSource
 	parsed atomic.Pointer[parsed]
 }
 

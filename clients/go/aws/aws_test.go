@@ -110,7 +110,7 @@ func whoami(t *testing.T, c *sts.Client) string {
 func TestTheSDKSignsWithWhatTheTargetGives(t *testing.T) {
 	server := standin.New(t)
 	server.Serve("s3", credentials(time.Hour))
-	source := server.Client().Source(cambio.Request{Audience: "s3"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "s3"})
 	c := client(t, cambioaws.NewCache(source))
 	var all sync.WaitGroup
 	for range 20 {
@@ -137,7 +137,7 @@ func TestCredentialsAreRenewedAheadThroughTheSDK(t *testing.T) {
 		}
 		return credentials(5*time.Minute)(form, n)
 	})
-	source := server.Client().Source(cambio.Request{Audience: "s3"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "s3"})
 	c := client(t, cambioaws.NewCache(source))
 	if got := whoami(t, c); got != key(1) {
 		t.Fatalf("signed with %q", got)
@@ -154,7 +154,7 @@ func TestExpiryIsByThisMachinesClock(t *testing.T) {
 	server := standin.New(t)
 	server.Serve("s3", credentials(time.Hour))
 	began := server.Clock.Now()
-	got, err := cambioaws.NewCredentialsProvider(server.Client().Source(cambio.Request{Audience: "s3"})).Retrieve(t.Context())
+	got, err := cambioaws.NewCredentialsProvider(server.Client().TokenSource(cambio.Request{Audience: "s3"})).Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestExpiryIsByThisMachinesClock(t *testing.T) {
 func TestWhatIsGoodIsServedWhileTheServerIsDown(t *testing.T) {
 	server := standin.New(t)
 	server.Serve("s3", credentials(time.Hour))
-	provider := cambioaws.NewCredentialsProvider(server.Client().Source(cambio.Request{Audience: "s3"}))
+	provider := cambioaws.NewCredentialsProvider(server.Client().TokenSource(cambio.Request{Audience: "s3"}))
 	if _, err := provider.Retrieve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestACallerWhoLeavesDoesNotWait(t *testing.T) {
 		<-hold
 		return credentials(time.Hour)(form, n)
 	})
-	provider := cambioaws.NewCredentialsProvider(server.Client().Source(cambio.Request{Audience: "s3"}))
+	provider := cambioaws.NewCredentialsProvider(server.Client().TokenSource(cambio.Request{Audience: "s3"}))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := provider.Retrieve(ctx); !errors.Is(err, context.Canceled) {

@@ -23,7 +23,7 @@ func ExampleNewCache() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	source := client.Source(cambio.Request{Audience: "s3-reports"})
+	source := client.TokenSource(cambio.Request{Audience: "s3-reports"})
 	cfg, err := config.LoadDefaultConfig(context.Background(),
 		config.WithRegion("eu-west-1"), config.WithCredentialsProvider(cambioaws.NewCache(source)))
 	if err != nil {

@@ -2,13 +2,13 @@
 //
 // A target gives tokens for one resource of Azure. Where a program uses one:
 //
-//	credential := azure.NewCredential(client.Source(cambio.Request{Audience: "azure-openai"}))
+//	credential := azure.NewCredential(client.TokenSource(cambio.Request{Audience: "azure-openai"}))
 //
 // Where it uses several, each has its target:
 //
-//	credential, err := azure.NewCredentialFor(map[string]*cambio.Source{
-//		"https://cognitiveservices.azure.com": client.Source(cambio.Request{Audience: "azure-openai"}),
-//		"https://storage.azure.com":           client.Source(cambio.Request{Audience: "azure-blobs"}),
+//	credential, err := azure.NewCredentialFor(map[string]*cambio.TokenSource{
+//		"https://cognitiveservices.azure.com": client.TokenSource(cambio.Request{Audience: "azure-openai"}),
+//		"https://storage.azure.com":           client.TokenSource(cambio.Request{Audience: "azure-blobs"}),
 //	})
 package azure
 
@@ -33,14 +33,14 @@ const sendLeft = time.Minute
 // NewCredential gives the tokens of one source, to whoever asks for the resource that
 // they are for. Where the server says which that is, another one is refused here, with
 // words, and not by Azure.
-func NewCredential(source *cambio.Source) azcore.TokenCredential {
+func NewCredential(source *cambio.TokenSource) azcore.TokenCredential {
 	return &credential{only: source}
 }
 
 // NewCredentialFor has a source for each resource, such as "https://vault.azure.net",
 // with or without "/.default".
-func NewCredentialFor(sources map[string]*cambio.Source) (azcore.TokenCredential, error) {
-	c := &credential{by: map[string]*cambio.Source{}}
+func NewCredentialFor(sources map[string]*cambio.TokenSource) (azcore.TokenCredential, error) {
+	c := &credential{by: map[string]*cambio.TokenSource{}}
 	for name, source := range sources {
 		switch {
 		case name == "" || source == nil:
@@ -57,8 +57,8 @@ func NewCredentialFor(sources map[string]*cambio.Source) (azcore.TokenCredential
 }
 
 type credential struct {
-	only *cambio.Source            // for all resources, or
-	by   map[string]*cambio.Source // by resource
+	only *cambio.TokenSource            // for all resources, or
+	by   map[string]*cambio.TokenSource // by resource
 }
 
 // GetToken is the token of the resource that the scopes are of; it lives a minute yet,
@@ -84,7 +84,7 @@ func (c *credential) GetToken(ctx context.Context, options policy.TokenRequestOp
 	return azcore.AccessToken{Token: token.Value.Reveal(), ExpiresOn: token.Expires, RefreshOn: token.Refresh}, nil
 }
 
-func (c *credential) source(scopes []string) (*cambio.Source, error) {
+func (c *credential) source(scopes []string) (*cambio.TokenSource, error) {
 	if len(scopes) == 0 {
 		return nil, errors.New("azure: a token is asked for without a scope: give the client one, such as https://vault.azure.net/.default")
 	}

@@ -100,8 +100,8 @@ func TestTheSDKSendsWhatTheTargetGives(t *testing.T) {
 	server.Serve("openai", e.target(openai, time.Hour))
 	server.Serve("blobs", e.target(blobs, time.Hour))
 	client := server.Client()
-	all, err := azure.NewCredentialFor(map[string]*cambio.Source{
-		openai: client.Source(cambio.Request{Audience: "openai"}), "https://storage.azure.com/": client.Source(cambio.Request{Audience: "blobs"}),
+	all, err := azure.NewCredentialFor(map[string]*cambio.TokenSource{
+		openai: client.TokenSource(cambio.Request{Audience: "openai"}), "https://storage.azure.com/": client.TokenSource(cambio.Request{Audience: "blobs"}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestTheSDKSendsWhatTheTargetGives(t *testing.T) {
 		credential azcore.TokenCredential
 		scope      string
 	}{
-		"one source":     {azure.NewCredential(client.Source(cambio.Request{Audience: "openai"})), openai},
+		"one source":     {azure.NewCredential(client.TokenSource(cambio.Request{Audience: "openai"})), openai},
 		"first of many":  {all, openai},
 		"second of many": {all, blobs},
 	} {
@@ -131,7 +131,7 @@ func TestAStormOfClaimsCausesOneRenewal(t *testing.T) {
 	server, e := standin.New(t), &entra{}
 	server.Serve("openai", e.target(openai, time.Hour))
 	service := e.service(t, openai)
-	credential := azure.NewCredential(server.Client().Source(cambio.Request{Audience: "openai"}))
+	credential := azure.NewCredential(server.Client().TokenSource(cambio.Request{Audience: "openai"}))
 	var pipelines []runtime.Pipeline
 	for range 20 {
 		p := pipeline(service, credential, openai)
@@ -166,7 +166,7 @@ func TestTokensSayWhenToRenew(t *testing.T) {
 	server, e := standin.New(t), &entra{}
 	server.Serve("openai", e.target(openai, time.Hour))
 	began := server.Clock.Now()
-	got, err := azure.NewCredential(server.Client().Source(cambio.Request{Audience: "openai"})).
+	got, err := azure.NewCredential(server.Client().TokenSource(cambio.Request{Audience: "openai"})).
 		GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{openai}})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestTokensSayWhenToRenew(t *testing.T) {
 func TestATokenIsServedUntilItDies(t *testing.T) {
 	server, e := standin.New(t), &entra{}
 	server.Serve("openai", e.target(openai, time.Hour))
-	credential := azure.NewCredential(server.Client().Source(cambio.Request{Audience: "openai"}))
+	credential := azure.NewCredential(server.Client().TokenSource(cambio.Request{Audience: "openai"}))
 	get := func() error {
 		_, err := credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{openai}})
 		return err
@@ -206,8 +206,8 @@ func TestOtherTokensSayWhatToChange(t *testing.T) {
 		return standin.Answer{Value: "vended-secret-a", Type: "N_A", IssuedTokenType: cambio.TokenTypeAWSCredentials, Life: time.Hour}
 	})
 	client := server.Client()
-	source := client.Source(cambio.Request{Audience: "openai"})
-	many, err := azure.NewCredentialFor(map[string]*cambio.Source{openai: source})
+	source := client.TokenSource(cambio.Request{Audience: "openai"})
+	many, err := azure.NewCredentialFor(map[string]*cambio.TokenSource{openai: source})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestOtherTokensSayWhatToChange(t *testing.T) {
 		scopes     []string
 		want       string
 	}{
-		"another kind":     {azure.NewCredential(client.Source(cambio.Request{Audience: "aws"})), []string{openai}, "name a target of provider azure"},
+		"another kind":     {azure.NewCredential(client.TokenSource(cambio.Request{Audience: "aws"})), []string{openai}, "name a target of provider azure"},
 		"another resource": {azure.NewCredential(source), []string{blobs}, `gives tokens for "https://cognitiveservices.azure.com"`},
 		"not in the map":   {many, []string{blobs}, `no target for "https://storage.azure.com"`},
 		"no scope":         {azure.NewCredential(source), nil, "without a scope"},
@@ -230,8 +230,8 @@ func TestOtherTokensSayWhatToChange(t *testing.T) {
 }
 
 func TestNewCredentialForRefuses(t *testing.T) {
-	source := standin.New(t).Client().Source(cambio.Request{Audience: "a"})
-	for name, sources := range map[string]map[string]*cambio.Source{
+	source := standin.New(t).Client().TokenSource(cambio.Request{Audience: "a"})
+	for name, sources := range map[string]map[string]*cambio.TokenSource{
 		"nothing": nil, "no name": {"": source}, "no source": {openai: nil}, "twice": {openai: source, "https://cognitiveservices.azure.com": source},
 	} {
 		if c, err := azure.NewCredentialFor(sources); err == nil || c != nil {

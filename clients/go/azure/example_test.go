@@ -23,7 +23,7 @@ func ExampleNewCredential() {
 		log.Fatal(err)
 	}
 	// For any client of azure-sdk-for-go.
-	credential := azure.NewCredential(client.Source(cambio.Request{Audience: "azure-openai"}))
+	credential := azure.NewCredential(client.TokenSource(cambio.Request{Audience: "azure-openai"}))
 
 	token, err := credential.GetToken(context.Background(), policy.TokenRequestOptions{Scopes: []string{"https://cognitiveservices.azure.com/.default"}})
 	if err != nil {

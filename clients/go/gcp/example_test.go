@@ -26,7 +26,7 @@ func ExampleNewTokenSource() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	source := client.Source(cambio.Request{Audience: "reports"})
+	source := client.TokenSource(cambio.Request{Audience: "reports"})
 	service, err := storage.NewService(context.Background(),
 		option.WithTokenSource(gcp.NewTokenSource(source)),
 		option.WithEndpoint(storageServer.URL+"/")) // in real life: leave it out

@@ -1,6 +1,6 @@
 // Package gcp gives access tokens of a Cambio server to Google's clients.
 //
-//	source := client.Source(cambio.Request{Audience: "vertex"})
+//	source := client.TokenSource(cambio.Request{Audience: "vertex"})
 //	service, err := storage.NewService(ctx, option.WithTokenSource(gcp.NewTokenSource(source)))
 //
 // For what takes credentials in place of a token source:
@@ -37,9 +37,9 @@ const (
 // token's expiry is near. So that they come while the source can renew ahead, Expiry is
 // not when the token ends but when to ask again: that is from when the source renews, and
 // then half a minute later each time, until the token does end.
-func NewTokenSource(source *cambio.Source) oauth2.TokenSource { return tokenSource{source} }
+func NewTokenSource(source *cambio.TokenSource) oauth2.TokenSource { return tokenSource{source} }
 
-type tokenSource struct{ source *cambio.Source }
+type tokenSource struct{ source *cambio.TokenSource }
 
 // Token is the source's. The interface has no context: the client's timeout bounds it.
 func (t tokenSource) Token() (*oauth2.Token, error) {

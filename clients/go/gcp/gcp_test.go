@@ -97,7 +97,7 @@ func get(t *testing.T, service *storage.Service) error {
 func TestGooglesClientSendsWhatTheTargetGives(t *testing.T) {
 	server, g := standin.New(t), &google{}
 	server.Serve("gcs", g.target(time.Hour))
-	tokens := gcp.NewTokenSource(server.Client().Source(cambio.Request{Audience: "gcs"}))
+	tokens := gcp.NewTokenSource(server.Client().TokenSource(cambio.Request{Audience: "gcs"}))
 	service, err := storage.NewService(t.Context(), option.WithTokenSource(tokens), option.WithEndpoint(g.service(t).URL+"/"))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestTheOAuthClientAsksAgainInTime(t *testing.T) {
 		}
 		return give(form, n)
 	})
-	source := server.Client().Source(cambio.Request{Audience: "gcs"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "gcs"})
 	tokens := gcp.NewTokenSource(source)
 	first, err := tokens.Token()
 	if err != nil {
@@ -159,7 +159,7 @@ func TestTheOAuthClientAsksAgainInTime(t *testing.T) {
 func TestAStormOfRefusalsCausesOneRenewal(t *testing.T) {
 	server, g := standin.New(t), &google{}
 	server.Serve("gcs", g.target(time.Hour))
-	source := server.Client().Source(cambio.Request{Audience: "gcs"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "gcs"})
 	service, err := storage.NewService(t.Context(),
 		option.WithHTTPClient(&http.Client{Transport: source.Transport(nil)}), option.WithEndpoint(g.service(t).URL+"/"))
 	if err != nil {
@@ -186,7 +186,7 @@ func TestAStormOfRefusalsCausesOneRenewal(t *testing.T) {
 func TestATokenIsServedUntilItDies(t *testing.T) {
 	server, g := standin.New(t), &google{}
 	server.Serve("gcs", g.target(time.Hour))
-	tokens := gcp.NewTokenSource(server.Client().Source(cambio.Request{Audience: "gcs"}))
+	tokens := gcp.NewTokenSource(server.Client().TokenSource(cambio.Request{Audience: "gcs"}))
 	if _, err := tokens.Token(); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestOtherCredentialsSayWhatToChange(t *testing.T) {
 	server.Serve("aws", func(url.Values, int) standin.Answer {
 		return standin.Answer{Value: "vended-secret-a", Type: "N_A", IssuedTokenType: cambio.TokenTypeAWSCredentials, Life: time.Hour}
 	})
-	_, err := gcp.NewTokenSource(server.Client().Source(cambio.Request{Audience: "aws"})).Token()
+	_, err := gcp.NewTokenSource(server.Client().TokenSource(cambio.Request{Audience: "aws"})).Token()
 	if err == nil || !strings.Contains(err.Error(), "name a target of provider gcp") || strings.Contains(err.Error(), "vended-secret-") {
 		t.Errorf("error %v", err)
 	}

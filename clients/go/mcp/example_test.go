@@ -25,7 +25,7 @@ func ExampleNewTransport() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	transport, err := cambiomcp.NewTransport(site.URL+"/mcp", client.Source(cambio.Request{Audience: "wiki"}))
+	transport, err := cambiomcp.NewTransport(site.URL+"/mcp", client.TokenSource(cambio.Request{Audience: "wiki"}))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Package mcp gives access tokens of a Cambio server to clients of MCP servers, by
 // modelcontextprotocol/go-sdk.
 //
-//	source := client.Source(cambio.Request{Resource: "https://mcp.example/github"})
+//	source := client.TokenSource(cambio.Request{Resource: "https://mcp.example/github"})
 //	transport, err := cambiomcp.NewTransport("https://mcp.example/github", source)
 //
 // The older transport has no handler, and takes a client:
@@ -34,14 +34,14 @@ import (
 const sendLeft = time.Minute
 
 // HTTPClient sends the source's token with each request, and asks once more where it is
-// refused; see cambio.Source.Transport. It has no timeout, for streams are long.
-func HTTPClient(source *cambio.Source) *http.Client {
+// refused; see cambio.TokenSource.Transport. It has no timeout, for streams are long.
+func HTTPClient(source *cambio.TokenSource) *http.Client {
 	return &http.Client{Transport: source.Transport(nil)}
 }
 
 // NewTransport is a transport to a server, which sends it the source's token; see
 // NewHandler. The endpoint is https, save on this machine. No redirect is followed.
-func NewTransport(endpoint string, source *cambio.Source) (*mcp.StreamableClientTransport, error) {
+func NewTransport(endpoint string, source *cambio.TokenSource) (*mcp.StreamableClientTransport, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, errors.New("mcp: the endpoint is no URL of a server: write https://host/path")
@@ -62,9 +62,9 @@ var errPlain = errors.New("mcp: tokens go over https, or to this machine: use an
 // refused too is an error, and so is a token that lacks a scope, for another one of the
 // same request lacks it as well. See to it that the endpoint is https: the SDK does not
 // say where it sends a token. NewTransport sees to it.
-func NewHandler(source *cambio.Source) auth.OAuthHandler { return &handler{source} }
+func NewHandler(source *cambio.TokenSource) auth.OAuthHandler { return &handler{source} }
 
-type handler struct{ source *cambio.Source }
+type handler struct{ source *cambio.TokenSource }
 
 // TokenSource asks the source for each request, in the context of the connection.
 func (h *handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
@@ -73,7 +73,7 @@ func (h *handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 
 type tokenSource struct {
 	ctx    context.Context // oauth2.TokenSource takes none
-	source *cambio.Source
+	source *cambio.TokenSource
 }
 
 func (t tokenSource) Token() (*oauth2.Token, error) {

@@ -88,7 +88,7 @@ func (w *wiki) start(scopes ...string) *httptest.Server {
 }
 
 // house is a Cambio with a target for a wiki.
-func house(t *testing.T, scopes ...string) (*standin.Server, *wiki, *httptest.Server, *cambio.Source) {
+func house(t *testing.T, scopes ...string) (*standin.Server, *wiki, *httptest.Server, *cambio.TokenSource) {
 	t.Helper()
 	server, w := standin.New(t), &wiki{}
 	server.Serve("wiki", w.target(time.Hour))
@@ -97,7 +97,7 @@ func house(t *testing.T, scopes ...string) (*standin.Server, *wiki, *httptest.Se
 		site.CloseClientConnections()
 		site.Close()
 	})
-	return server, w, site, server.Client().Source(cambio.Request{Audience: "wiki"})
+	return server, w, site, server.Client().TokenSource(cambio.Request{Audience: "wiki"})
 }
 
 func connect(t *testing.T, transport mcp.Transport) (*mcp.ClientSession, error) {
@@ -121,7 +121,7 @@ func read(t *testing.T, session *mcp.ClientSession) error {
 	return nil
 }
 
-func transports(t *testing.T, site *httptest.Server, source *cambio.Source) map[string]mcp.Transport {
+func transports(t *testing.T, site *httptest.Server, source *cambio.TokenSource) map[string]mcp.Transport {
 	t.Helper()
 	streamable, err := cambiomcp.NewTransport(site.URL+"/mcp", source)
 	if err != nil {
@@ -238,7 +238,7 @@ func TestAnotherKindOfCredential(t *testing.T) {
 }
 
 func TestAnEndpointIsHTTPSOrThisMachine(t *testing.T) {
-	source := standin.New(t).Client().Source(cambio.Request{Audience: "wiki"})
+	source := standin.New(t).Client().TokenSource(cambio.Request{Audience: "wiki"})
 	for endpoint, fine := range map[string]bool{
 		"https://mcp.example/": true, "http://127.0.0.1:1/mcp": true, "http://localhost/": true, "http://[::1]/": true,
 		"http://mcp.example/": false, "ftp://localhost/": false, "https://user@mcp.example/": false, "mcp.example": false, "": false,

@@ -92,7 +92,7 @@ func (s *SigningSession) session(ctx context.Context) (*session, error) {
 }
 
 // replace gets another session than one that is gone, or is not renewed. However many
-// come with the same, there is one exchange (cambio.Source.Renew).
+// come with the same, there is one exchange (cambio.TokenSource.Renew).
 func (s *SigningSession) replace(ctx context.Context, gone *session) (*session, error) {
 	c, err := s.source.Renew(ctx, gone.of.Value)
 	if err != nil {

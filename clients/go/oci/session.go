@@ -33,7 +33,7 @@ func NewKey(random io.Reader) (*rsa.PrivateKey, error) {
 // Session signs with a key that stays here, and with the token that the server hands
 // out for it. It is safe for concurrent use.
 type Session struct {
-	source *cambio.Source
+	source *cambio.TokenSource
 	key    *rsa.PrivateKey
 	parsed atomic.Pointer[parsed]
 }
@@ -74,11 +74,11 @@ func NewSession(client *cambio.Client, request cambio.Request, key *rsa.PrivateK
 		return nil, fmt.Errorf("oci: the public key: %w", err)
 	}
 	request.PublicKey = public
-	return &Session{source: client.Source(request), key: key}, nil
+	return &Session{source: client.TokenSource(request), key: key}, nil
 }
 
 // Source is where the session's tokens come from.
-func (s *Session) Source() *cambio.Source { return s.source }
+func (s *Session) Source() *cambio.TokenSource { return s.source }
 
 // Current is what to sign with at this moment; it lives a minute yet, or half its life
 // if that is less. It is an immutable snapshot.

@@ -22,7 +22,7 @@ const settle = 10 * time.Second
 // have no key. It is safe for concurrent use.
 type SigningSession struct {
 	client *cambio.Client
-	source *cambio.Source
+	source *cambio.TokenSource
 	bearer cambio.Identity
 
 	current  atomic.Pointer[session]
@@ -52,11 +52,11 @@ func NewSigningSession(client *cambio.Client, request cambio.Request) (*SigningS
 	case request.Actor != nil:
 		bearer = request.Actor
 	}
-	return &SigningSession{client: client, source: client.Source(request), bearer: bearer}, nil
+	return &SigningSession{client: client, source: client.TokenSource(request), bearer: bearer}, nil
 }
 
 // Source is where the sessions come from.
-func (s *SigningSession) Source() *cambio.Source { return s.source }
+func (s *SigningSession) Source() *cambio.TokenSource { return s.source }
 
 // Signer is the session for what takes an HTTPRequestSigner, such as BaseClient.Signer
 // of Oracle's clients. Uploads to Object Storage want Session.Provider: the SDK signs

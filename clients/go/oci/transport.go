@@ -66,7 +66,7 @@ func (t *transport) send(req *http.Request, body io.ReadCloser, credential Crede
 }
 
 // renew gets another token than the one that was rejected. However many come with the
-// same, there is one exchange (cambio.Source.Renew).
+// same, there is one exchange (cambio.TokenSource.Renew).
 func (s *Session) renew(ctx context.Context, rejected Credential) (Credential, error) {
 	held, _ := s.source.Held()
 	if held == nil {

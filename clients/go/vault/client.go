@@ -31,7 +31,7 @@ const (
 // renewed and the request sent once more. config nil: that of the environment (VAULT_ADDR
 // and so on, but no VAULT_TOKEN); the client keeps it. The address is https, save on this
 // machine.
-func NewClient(config *api.Config, source *cambio.Source) (*api.Client, error) {
+func NewClient(config *api.Config, source *cambio.TokenSource) (*api.Client, error) {
 	if config == nil {
 		if config = api.DefaultConfig(); config.Error != nil {
 			return nil, fmt.Errorf("vault: the environment: %w", config.Error)
@@ -71,7 +71,7 @@ func NewClient(config *api.Config, source *cambio.Source) (*api.Client, error) {
 }
 
 type transport struct {
-	source       *cambio.Source
+	source       *cambio.TokenSource
 	base         http.RoundTripper
 	scheme, host string
 }

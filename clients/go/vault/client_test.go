@@ -27,7 +27,7 @@ func TestTheClientsTokenIsTheTargets(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("token", b.token)
 	t.Setenv("VAULT_TOKEN", "hvs.of-somebody-else")
-	c, err := vault.NewClient(config(at.URL), server.Client().Source(cambio.Request{Audience: "token"}))
+	c, err := vault.NewClient(config(at.URL), server.Client().TokenSource(cambio.Request{Audience: "token"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestTheClientsTokenIsTheTargets(t *testing.T) {
 func TestWhatATokenMayNotIsNoReasonToRenew(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("token", b.token)
-	c, err := vault.NewClient(config(at.URL), server.Client().Source(cambio.Request{Audience: "token"}))
+	c, err := vault.NewClient(config(at.URL), server.Client().TokenSource(cambio.Request{Audience: "token"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,14 +76,14 @@ func TestTheTokenGoesNowhereElse(t *testing.T) {
 	elsewhere := other.start()
 	defer elsewhere.Close()
 	b.set(func() { b.redirect = elsewhere.URL; other.tokens = b.tokens })
-	c, err := vault.NewClient(config(at.URL), server.Client().Source(cambio.Request{Audience: "token"}))
+	c, err := vault.NewClient(config(at.URL), server.Client().TokenSource(cambio.Request{Audience: "token"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := get(t, c); err == nil || !strings.Contains(err.Error(), "invalid token") {
 		t.Errorf("elsewhere: %v", err)
 	}
-	if _, err := vault.NewClient(config("http://vault.example:8200"), server.Client().Source(cambio.Request{Audience: "token"})); err == nil {
+	if _, err := vault.NewClient(config("http://vault.example:8200"), server.Client().TokenSource(cambio.Request{Audience: "token"})); err == nil {
 		t.Error("plain HTTP was taken")
 	}
 }
@@ -91,7 +91,7 @@ func TestTheTokenGoesNowhereElse(t *testing.T) {
 func TestAClientWithoutCambio(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("token", b.token)
-	c, err := vault.NewClient(config(at.URL), server.Client().Source(cambio.Request{Audience: "token"}))
+	c, err := vault.NewClient(config(at.URL), server.Client().TokenSource(cambio.Request{Audience: "token"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestAClientWithoutCambio(t *testing.T) {
 func TestALoginByJWT(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("login", b.jwt)
-	source := server.Client().Source(cambio.Request{Audience: "login"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "login"})
 	method, err := vault.NewLogin(source, "", "app")
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestALoginByJWT(t *testing.T) {
 		t.Errorf("with the login's token: %v", err)
 	}
 	server.Serve("token", b.token)
-	wrong, err := vault.NewLogin(server.Client().Source(cambio.Request{Audience: "token"}), "jwt", "app")
+	wrong, err := vault.NewLogin(server.Client().TokenSource(cambio.Request{Audience: "token"}), "jwt", "app")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func ExampleReader() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	reader := vault.NewReader(client.Source(cambio.Request{Audience: "app-db"}), vaultClient)
+	reader := vault.NewReader(client.TokenSource(cambio.Request{Audience: "app-db"}), vaultClient)
 
 	secret, err := reader.Read(context.Background())
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // NewLogin logs in to the `jwt` auth method at a mount ("jwt" if empty) as a role, with
 // the JWT that a target hands out: one of provider mcp whose resource is the role's
 // `bound_audiences`. It is for Client.Auth().Login, and for what takes an AuthMethod.
-func NewLogin(source *cambio.Source, mount, role string) (api.AuthMethod, error) {
+func NewLogin(source *cambio.TokenSource, mount, role string) (api.AuthMethod, error) {
 	mount = strings.Trim(mount, "/")
 	if mount == "" {
 		mount = "jwt"
@@ -27,7 +27,7 @@ func NewLogin(source *cambio.Source, mount, role string) (api.AuthMethod, error)
 }
 
 type login struct {
-	source     *cambio.Source
+	source     *cambio.TokenSource
 	path, role string
 }
 

@@ -15,7 +15,7 @@ import (
 // Reader reads the secret of a target: a value, a lease, or what a wrapping token wraps.
 // It is safe for concurrent use.
 type Reader struct {
-	source *cambio.Source
+	source *cambio.TokenSource
 	client *api.Client
 	turn   chan struct{} // who looks at held, and unwraps
 	held   *held
@@ -31,7 +31,7 @@ type held struct {
 // NewReader makes a reader. client is one of the Vault that the target is in, with its
 // address and namespace; it is asked for nothing but to unwrap, and its token is not
 // used. nil: the target wraps nothing.
-func NewReader(source *cambio.Source, client *api.Client) *Reader {
+func NewReader(source *cambio.TokenSource, client *api.Client) *Reader {
 	return &Reader{source: source, client: client, turn: make(chan struct{}, 1)}
 }
 

@@ -25,7 +25,7 @@ func TestALeaseIsASecretOfTheSDK(t *testing.T) {
 			Type:  "N_A", IssuedTokenType: cambio.TokenTypeVaultLease, Life: time.Hour,
 		}
 	})
-	reader := vault.NewReader(server.Client().Source(cambio.Request{Audience: "db"}), nil)
+	reader := vault.NewReader(server.Client().TokenSource(cambio.Request{Audience: "db"}), nil)
 	secret, err := reader.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestALeaseIsASecretOfTheSDK(t *testing.T) {
 func TestAFieldIsOneValue(t *testing.T) {
 	server, b, _ := house(t)
 	server.Serve("key", b.token)
-	secret, err := vault.NewReader(server.Client().Source(cambio.Request{Audience: "key"}), nil).Read(t.Context())
+	secret, err := vault.NewReader(server.Client().TokenSource(cambio.Request{Audience: "key"}), nil).Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestAWrappingTokenIsUsedOnce(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("db", b.wrap(time.Hour))
 	c := client(t, at.URL)
-	reader := vault.NewReader(server.Client().Source(cambio.Request{Audience: "db"}), c)
+	reader := vault.NewReader(server.Client().TokenSource(cambio.Request{Audience: "db"}), c)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
@@ -79,7 +79,7 @@ func TestACallerWhoLeavesUsesNothingUp(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("db", b.wrap(time.Hour))
 	b.hold = make(chan struct{})
-	reader := vault.NewReader(server.Client().Source(cambio.Request{Audience: "db"}), client(t, at.URL))
+	reader := vault.NewReader(server.Client().TokenSource(cambio.Request{Audience: "db"}), client(t, at.URL))
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
@@ -103,7 +103,7 @@ func TestACallerWhoLeavesUsesNothingUp(t *testing.T) {
 func TestAWrappingTokenThatWasUsedIsReplaced(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("db", b.wrap(time.Hour))
-	source := server.Client().Source(cambio.Request{Audience: "db"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "db"})
 	if _, err := source.Credential(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestAWrappingTokenThatWasUsedIsReplaced(t *testing.T) {
 func TestASecretIsServedUntilItDies(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("db", b.wrap(time.Hour))
-	source := server.Client().Source(cambio.Request{Audience: "db"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "db"})
 	reader := vault.NewReader(source, client(t, at.URL))
 	first, err := reader.Read(t.Context())
 	if err != nil {
@@ -162,7 +162,7 @@ func TestOtherCredentialsSayWhatToChange(t *testing.T) {
 		server.Serve("db", func(url.Values, int) standin.Answer {
 			return standin.Answer{Value: c.value, Type: "N_A", IssuedTokenType: c.kind, Life: time.Hour}
 		})
-		_, err := vault.NewReader(server.Client().Source(cambio.Request{Audience: "db"}), nil).Read(t.Context())
+		_, err := vault.NewReader(server.Client().TokenSource(cambio.Request{Audience: "db"}), nil).Read(t.Context())
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "vended-secret-") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -172,7 +172,7 @@ func TestOtherCredentialsSayWhatToChange(t *testing.T) {
 func TestAWrappingTokenGoesNowhereElse(t *testing.T) {
 	server, b, at := house(t)
 	server.Serve("db", b.wrap(time.Hour))
-	source := server.Client().Source(cambio.Request{Audience: "db"})
+	source := server.Client().TokenSource(cambio.Request{Audience: "db"})
 	other := newBank()
 	elsewhere := other.start()
 	defer elsewhere.Close()

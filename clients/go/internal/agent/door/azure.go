@@ -31,7 +31,7 @@ func (r *Room) azureDoor(s *Azure) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	find := func(resource string) (*cambio.Source, bool) {
+	find := func(resource string) (*cambio.TokenSource, bool) {
 		if s.Target != "" {
 			return sources[s.Target], true
 		}

@@ -37,7 +37,7 @@ func TestGCEServesSoManySetsOfScopes(t *testing.T) {
 	}
 	g := &gce{
 		room:     &Room{targets: target.New(standin.New(t).Client(), map[string]target.Settings{"vertex": {}})},
-		settings: &GCE{Scopes: scopes}, scoped: map[string]*cambio.Source{},
+		settings: &GCE{Scopes: scopes}, scoped: map[string]*cambio.TokenSource{},
 	}
 	for i, scope := range scopes {
 		source, err := g.scopedSource(scope + "," + scope)

@@ -22,7 +22,7 @@ const (
 )
 
 // bearer is a credential that is sent as a bearer token.
-func (r *Room) bearer(ctx context.Context, source *cambio.Source) (*cambio.Credential, error) {
+func (r *Room) bearer(ctx context.Context, source *cambio.TokenSource) (*cambio.Credential, error) {
 	c, err := source.Best(ctx, tokenLeft)
 	if err == nil && !strings.EqualFold(c.Type, "Bearer") {
 		return nil, &refusal{status: http.StatusForbidden, code: "wrong_target",

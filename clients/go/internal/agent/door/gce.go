@@ -26,12 +26,12 @@ const (
 type gce struct {
 	room       *Room
 	settings   *GCE
-	source     *cambio.Source
+	source     *cambio.TokenSource
 	request    cambio.Request
-	identities map[string]*cambio.Source
+	identities map[string]*cambio.TokenSource
 
 	mu     sync.Mutex
-	scoped map[string]*cambio.Source // by the scopes, in order
+	scoped map[string]*cambio.TokenSource // by the scopes, in order
 }
 
 func (r *Room) gceDoor(s *GCE) (*door, error) {
@@ -52,7 +52,7 @@ func (r *Room) gceDoor(s *GCE) (*door, error) {
 	}
 	g := &gce{
 		room: r, settings: s, source: sources[s.Target], request: request,
-		identities: map[string]*cambio.Source{}, scoped: map[string]*cambio.Source{},
+		identities: map[string]*cambio.TokenSource{}, scoped: map[string]*cambio.TokenSource{},
 	}
 	for audience, name := range s.Identities {
 		g.identities[audience] = sources[name]
@@ -156,7 +156,7 @@ func (g *gce) token(w http.ResponseWriter, r *http.Request, scopes string) error
 // scopedSource is the source of the scopes asked for, between commas. Where an SDK may
 // not choose it gets what the target gives: SDKs ask for what their API would take, and
 // know nothing of what a policy grants.
-func (g *gce) scopedSource(asked string) (*cambio.Source, error) {
+func (g *gce) scopedSource(asked string) (*cambio.TokenSource, error) {
 	if asked == "" || len(g.settings.Scopes) == 0 {
 		return g.source, nil
 	}
@@ -178,7 +178,7 @@ func (g *gce) scopedSource(asked string) (*cambio.Source, error) {
 		}
 		request := g.request
 		request.Scopes = scopes
-		source = g.room.targets.Client().NewSource(request)
+		source = g.room.targets.Client().NewTokenSource(request)
 		g.scoped[key] = source
 	}
 	return source, nil

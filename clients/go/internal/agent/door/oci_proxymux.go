@@ -46,7 +46,7 @@ type proxymux struct {
 
 // podKey is the source of one key, and when it was asked for last.
 type podKey struct {
-	source *cambio.Source
+	source *cambio.TokenSource
 	used   uint64
 }
 
@@ -123,7 +123,7 @@ func (p *proxymux) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // source is that of a key. The one that nobody has asked for the longest makes room.
-func (p *proxymux) source(key []byte) *cambio.Source {
+func (p *proxymux) source(key []byte) *cambio.TokenSource {
 	id := sha256.Sum256(key)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +137,7 @@ func (p *proxymux) source(key []byte) *cambio.Source {
 		}
 		request := p.request
 		request.PublicKey = key
-		known = &podKey{source: p.room.targets.Client().NewSource(request)}
+		known = &podKey{source: p.room.targets.Client().NewTokenSource(request)}
 		p.keys[id] = known
 	}
 	known.used = p.uses

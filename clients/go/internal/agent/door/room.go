@@ -144,8 +144,8 @@ func (r *Room) open(random io.Reader, previous *Room) error {
 }
 
 // sources are those of targets, by name.
-func (r *Room) sources(names []string) (map[string]*cambio.Source, error) {
-	sources := map[string]*cambio.Source{}
+func (r *Room) sources(names []string) (map[string]*cambio.TokenSource, error) {
+	sources := map[string]*cambio.TokenSource{}
 	for _, name := range names {
 		source, err := r.targets.Source(name)
 		if err != nil {

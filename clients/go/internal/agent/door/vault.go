@@ -24,7 +24,7 @@ const (
 type vault struct {
 	room  *Room
 	mount string
-	paths map[string]*cambio.Source
+	paths map[string]*cambio.TokenSource
 }
 
 func (r *Room) vaultDoor(s *Vault) (*door, error) {
@@ -36,7 +36,7 @@ func (r *Room) vaultDoor(s *Vault) (*door, error) {
 	for path, name := range s.Paths {
 		names[path] = name
 	}
-	v := &vault{room: r, mount: s.mount(), paths: map[string]*cambio.Source{}}
+	v := &vault{room: r, mount: s.mount(), paths: map[string]*cambio.TokenSource{}}
 	for path, name := range names {
 		source, err := r.targets.Source(name)
 		if err != nil {

@@ -23,7 +23,7 @@ type gathering struct {
 
 // use is a credential, and where the next comes from.
 type use struct {
-	source     *cambio.Source
+	source     *cambio.TokenSource
 	credential *cambio.Credential
 }
 
@@ -50,7 +50,7 @@ func (g *gathering) take(name string) (*cambio.Credential, error) {
 
 // from is what a source has, renewed if it is time. What is good yet is taken where the
 // renewal fails.
-func (g *gathering) from(source *cambio.Source) (*cambio.Credential, error) {
+func (g *gathering) from(source *cambio.TokenSource) (*cambio.Credential, error) {
 	now := g.now()
 	c, _ := source.Held()
 	var err error

@@ -67,7 +67,7 @@ func (f *Fault) Error() string { return "target " + f.Target + ": " + f.Err.Erro
 // Unwrap is the reason.
 func (f *Fault) Unwrap() error { return f.Err }
 
-func (k *Keeper) source(ctx context.Context, name string, source *cambio.Source) {
+func (k *Keeper) source(ctx context.Context, name string, source *cambio.TokenSource) {
 	said := "nothing yet" // what the log has already
 	for {
 		wait := soonest

@@ -22,7 +22,7 @@ const sendLeft = time.Minute
 
 // issuer is where a route's credential comes from, and how it goes on a request.
 type issuer struct {
-	source *cambio.Source
+	source *cambio.TokenSource
 	put    func(ctx context.Context, req *http.Request, body []byte, c *cambio.Credential) error
 }
 
@@ -39,13 +39,13 @@ func (t *route) newIssuer(client *cambio.Client, request cambio.Request) (*issue
 			return session.SignWith(c, req)
 		}}, nil
 	case t.auth.AWS != nil:
-		return &issuer{source: client.Source(request), put: t.signAWS}, nil
+		return &issuer{source: client.TokenSource(request), put: t.signAWS}, nil
 	case t.auth.Header != "":
-		return &issuer{source: client.Source(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
+		return &issuer{source: client.TokenSource(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
 			return putHeader(req, t.auth.Header, "", c)
 		}}, nil
 	}
-	return &issuer{source: client.Source(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
+	return &issuer{source: client.TokenSource(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
 		return putHeader(req, "Authorization", "Bearer ", c)
 	}}, nil
 }

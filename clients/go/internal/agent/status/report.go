@@ -107,7 +107,7 @@ func Of(targets *target.Targets, now time.Time) []Target {
 	return list
 }
 
-func of(name string, source *cambio.Source, now time.Time) Target {
+func of(name string, source *cambio.TokenSource, now time.Time) Target {
 	t := Target{Name: name}
 	t.Exchanges, t.Failures = source.Exchanges()
 	held, err := source.Held()

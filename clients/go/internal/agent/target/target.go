@@ -26,17 +26,17 @@ type Settings struct {
 type Targets struct {
 	client   *cambio.Client
 	requests map[string]cambio.Request
-	sources  map[string]*cambio.Source
+	sources  map[string]*cambio.TokenSource
 
 	mu      sync.Mutex
-	watched map[string][]*cambio.Source // in place of the one in sources
+	watched map[string][]*cambio.TokenSource // in place of the one in sources
 }
 
 // New makes the targets of a client. Nothing is asked yet.
 func New(client *cambio.Client, settings map[string]Settings) *Targets {
 	t := &Targets{
-		client: client, requests: map[string]cambio.Request{}, sources: map[string]*cambio.Source{},
-		watched: map[string][]*cambio.Source{},
+		client: client, requests: map[string]cambio.Request{}, sources: map[string]*cambio.TokenSource{},
+		watched: map[string][]*cambio.TokenSource{},
 	}
 	for name, s := range settings {
 		request := cambio.Request{
@@ -49,7 +49,7 @@ func New(client *cambio.Client, settings map[string]Settings) *Targets {
 			request.Passthrough = cambio.File(s.PassthroughFile)
 		}
 		t.requests[name] = request
-		t.sources[name] = client.Source(request)
+		t.sources[name] = client.TokenSource(request)
 	}
 	return t
 }
@@ -71,7 +71,7 @@ func (t *Targets) Request(name string) (cambio.Request, error) {
 }
 
 // Source is the one source of a target in this agent.
-func (t *Targets) Source(name string) (*cambio.Source, error) {
+func (t *Targets) Source(name string) (*cambio.TokenSource, error) {
 	source, ok := t.sources[name]
 	if !ok {
 		return nil, fmt.Errorf("no target is called %q", name)
@@ -82,7 +82,7 @@ func (t *Targets) Source(name string) (*cambio.Source, error) {
 // Track says that a target is asked by this source, not by the plain one: with a key of
 // its own, say. The agent then keeps and shows this one. Several rooms may each track
 // theirs.
-func (t *Targets) Track(name string, source *cambio.Source) {
+func (t *Targets) Track(name string, source *cambio.TokenSource) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, ok := t.requests[name]; ok && !slices.Contains(t.watched[name], source) {
@@ -96,20 +96,20 @@ func (t *Targets) PerUser(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, ok := t.requests[name]; ok && t.watched[name] == nil {
-		t.watched[name] = []*cambio.Source{}
+		t.watched[name] = []*cambio.TokenSource{}
 	}
 }
 
 // Watched are the sources of a target that the agent keeps: the plain one, unless a room
 // said otherwise.
-func (t *Targets) Watched(name string) []*cambio.Source {
+func (t *Targets) Watched(name string) []*cambio.TokenSource {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if sources, ok := t.watched[name]; ok {
 		return slices.Clone(sources)
 	}
 	if source, ok := t.sources[name]; ok {
-		return []*cambio.Source{source}
+		return []*cambio.TokenSource{source}
 	}
 	return nil
 }

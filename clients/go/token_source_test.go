@@ -16,7 +16,7 @@ import (
 )
 
 // value is a source's credential of the moment.
-func value(t *testing.T, s *cambio.Source) string {
+func value(t *testing.T, s *cambio.TokenSource) string {
 	t.Helper()
 	c, err := s.Credential(t.Context())
 	if err != nil {
@@ -26,7 +26,7 @@ func value(t *testing.T, s *cambio.Source) string {
 }
 
 // becomes waits until a source holds another credential: a renewal that nobody waits for.
-func becomes(t *testing.T, s *cambio.Source, want string) {
+func becomes(t *testing.T, s *cambio.TokenSource, want string) {
 	t.Helper()
 	for {
 		if c, _ := s.Held(); c != nil && c.Value.Reveal() == want {
@@ -44,7 +44,7 @@ func TestTwoHundredColdCallersCauseOneExchange(t *testing.T) {
 	var group sync.WaitGroup
 	for range 200 {
 		group.Go(func() {
-			if v := value(t, client.Source(cambio.Request{Audience: "x"})); v != "issued-1" {
+			if v := value(t, client.TokenSource(cambio.Request{Audience: "x"})); v != "issued-1" {
 				t.Errorf("got %s", v)
 			}
 		})
@@ -58,7 +58,7 @@ func TestTwoHundredColdCallersCauseOneExchange(t *testing.T) {
 func TestRenewalIsAheadAndNobodyWaits(t *testing.T) {
 	b := newBureau(t)
 	client, clock := newClient(t, b, workload())
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	value(t, source)
 	clock.Pass(54 * time.Minute)
 	value(t, source)
@@ -86,7 +86,7 @@ func TestRenewalIsAheadAndNobodyWaits(t *testing.T) {
 func TestWhatIsGoodServesWhileTheServerIsDown(t *testing.T) {
 	b := newBureau(t)
 	client, clock := newClient(t, b, workload())
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	value(t, source)
 	b.decide(func(_ int, _ url.Values, w http.ResponseWriter) { refuse(w, 500, "server_error") })
 
@@ -129,7 +129,7 @@ func TestWhatIsGoodServesWhileTheServerIsDown(t *testing.T) {
 func TestRetryAfterIsWaitedOut(t *testing.T) {
 	b := newBureau(t)
 	client, clock := newClient(t, b, workload())
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	b.decide(func(_ int, _ url.Values, w http.ResponseWriter) {
 		w.Header().Set("Retry-After", "100")
 		refuse(w, 429, "temporarily_unavailable")
@@ -149,7 +149,7 @@ func TestRetryAfterIsWaitedOut(t *testing.T) {
 func TestAHundredRejectionsCauseOneRenewal(t *testing.T) {
 	b := newBureau(t)
 	client, clock := newClient(t, b, workload())
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	first := cambio.NewSecret(value(t, source))
 	var group sync.WaitGroup
 	for range 100 {
@@ -182,7 +182,7 @@ func TestAHundredRejectionsCauseOneRenewal(t *testing.T) {
 func TestAWaiterWhoLeavesStopsNobody(t *testing.T) {
 	b := newBureau(t)
 	client, _ := newClient(t, b, workload())
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	began, release := make(chan struct{}), make(chan struct{})
 	b.decide(func(_ int, _ url.Values, w http.ResponseWriter) {
 		close(began)
@@ -221,7 +221,7 @@ func TestAtLeast(t *testing.T) {
 			b := newBureau(t)
 			client, clock := newClient(t, b, workload())
 			b.decide(func(n int, _ url.Values, w http.ResponseWriter) { issue(w, fmt.Sprintf("issued-%d", n), test.life) })
-			source := client.Source(cambio.Request{Audience: "x"})
+			source := client.TokenSource(cambio.Request{Audience: "x"})
 			value(t, source)
 			clock.Pass(test.passed)
 			c, err := source.AtLeast(t.Context(), time.Minute)
@@ -256,7 +256,7 @@ func TestReplicasDoNotRenewTogether(t *testing.T) {
 func TestTheSourceIsAnOAuth2TokenSource(t *testing.T) {
 	b := newBureau(t)
 	client, clock := newClient(t, b, workload())
-	token, err := client.Source(cambio.Request{Audience: "x"}).Token()
+	token, err := client.TokenSource(cambio.Request{Audience: "x"}).Token()
 	if err != nil || token.AccessToken != "issued-1" || token.Type() != "Bearer" || !token.Expiry.Equal(clock.Now().Add(time.Hour)) || token.ExpiresIn != 3600 {
 		t.Errorf("got an expiry of %v, %v", token.Expiry, err)
 	}
@@ -271,7 +271,7 @@ func BenchmarkHeld(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	source := client.Source(cambio.Request{Audience: "x"})
+	source := client.TokenSource(cambio.Request{Audience: "x"})
 	for b.Loop() {
 		if _, err := source.AtLeast(b.Context(), time.Minute); err != nil {
 			b.Fatal(err)

@@ -21,10 +21,10 @@ const (
 	stormWindow = 10 * time.Second
 )
 
-// Source keeps the credential of one request: it asks when there is none, renews ahead,
+// TokenSource keeps the credential of one request: it asks when there is none, renews ahead,
 // and serves what is still good while the server cannot be asked. However many callers
 // there are, one exchange is under way at a time. It is safe for concurrent use.
-type Source struct {
+type TokenSource struct {
 	client  *Client
 	request Request
 
@@ -58,24 +58,26 @@ type flight struct {
 	err        error
 }
 
-func newSource(c *Client, request Request) *Source { return &Source{client: c, request: request} }
+func newSource(c *Client, request Request) *TokenSource {
+	return &TokenSource{client: c, request: request}
+}
 
 // Now is the time by the client's clock, which Expires and Refresh are measured by.
-func (s *Source) Now() time.Time { return s.client.now() }
+func (s *TokenSource) Now() time.Time { return s.client.now() }
 
 // Request is what the source asks for.
-func (s *Source) Request() Request { return s.request }
+func (s *TokenSource) Request() Request { return s.request }
 
 // Credential is a credential that is good at this moment: the held one, or what an
 // exchange gives. The exchange goes on when ctx ends: others may wait for it.
-func (s *Source) Credential(ctx context.Context) (*Credential, error) {
+func (s *TokenSource) Credential(ctx context.Context) (*Credential, error) {
 	return s.AtLeast(ctx, 0)
 }
 
 // AtLeast is Credential, for who needs it to live a while yet: where the held one ends
 // sooner, it is renewed first. Of credentials that live less than twice as long, half
 // their life is enough.
-func (s *Source) AtLeast(ctx context.Context, left time.Duration) (*Credential, error) {
+func (s *TokenSource) AtLeast(ctx context.Context, left time.Duration) (*Credential, error) {
 	now := s.client.now()
 	if h := s.current.Load(); h.lasts(now, left) {
 		if !now.Before(h.Refresh) {
@@ -92,7 +94,7 @@ func (s *Source) AtLeast(ctx context.Context, left time.Duration) (*Credential, 
 
 // Best is AtLeast, or, where the server does not give another, the credential that is
 // held, for as long as it lives: it works until it dies.
-func (s *Source) Best(ctx context.Context, left time.Duration) (*Credential, error) {
+func (s *TokenSource) Best(ctx context.Context, left time.Duration) (*Credential, error) {
 	credential, err := s.AtLeast(ctx, left)
 	if err == nil {
 		return credential, nil
@@ -107,7 +109,7 @@ func (s *Source) Best(ctx context.Context, left time.Duration) (*Credential, err
 // that was replaced already gets the replacement, so that a hundred refusals cause one
 // exchange; and a replacement that is rejected at once is not replaced again within
 // ten seconds. Then the rejected one is returned: it is not for its age.
-func (s *Source) Renew(ctx context.Context, rejected Secret) (*Credential, error) {
+func (s *TokenSource) Renew(ctx context.Context, rejected Secret) (*Credential, error) {
 	now := s.client.now()
 	h := s.current.Load()
 	if h != nil && now.Before(h.Expires) {
@@ -126,7 +128,7 @@ func (s *Source) Renew(ctx context.Context, rejected Secret) (*Credential, error
 }
 
 // Token is the credential as x/oauth2 has it. Its expiry is that of the credential.
-func (s *Source) Token() (*oauth2.Token, error) {
+func (s *TokenSource) Token() (*oauth2.Token, error) {
 	credential, err := s.Credential(context.Background())
 	if err != nil {
 		return nil, err
@@ -139,7 +141,7 @@ func (s *Source) Token() (*oauth2.Token, error) {
 
 // Held is the credential that is held, and the last failure, for who shows the state of
 // things; nothing is asked. Either may be nil.
-func (s *Source) Held() (*Credential, error) {
+func (s *TokenSource) Held() (*Credential, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h := s.current.Load(); h != nil {
@@ -149,11 +151,11 @@ func (s *Source) Held() (*Credential, error) {
 }
 
 // Exchanges counts those of the source: what gave a credential, and what did not.
-func (s *Source) Exchanges() (succeeded, failed uint64) {
+func (s *TokenSource) Exchanges() (succeeded, failed uint64) {
 	return s.succeeded.Load(), s.refused.Load()
 }
 
-func (s *Source) start(now time.Time, left time.Duration) (*flight, error) {
+func (s *TokenSource) start(now time.Time, left time.Duration) (*flight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h := s.current.Load(); h.lasts(now, left) && now.Before(h.Refresh) {
@@ -164,7 +166,7 @@ func (s *Source) start(now time.Time, left time.Duration) (*flight, error) {
 }
 
 // startFor starts the renewal of a rejected credential, unless it was replaced.
-func (s *Source) startFor(now time.Time, rejected *held) (*flight, error) {
+func (s *TokenSource) startFor(now time.Time, rejected *held) (*flight, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h := s.current.Load(); h != rejected && h != nil {
@@ -175,7 +177,7 @@ func (s *Source) startFor(now time.Time, rejected *held) (*flight, error) {
 
 // startLocked starts an exchange, unless one is under way. rejected nil: it is time for
 // one, and nothing was refused.
-func (s *Source) startLocked(now time.Time, rejected *held) (*flight, error) {
+func (s *TokenSource) startLocked(now time.Time, rejected *held) (*flight, error) {
 	if s.flight != nil {
 		return s.flight, nil
 	}
@@ -189,7 +191,7 @@ func (s *Source) startLocked(now time.Time, rejected *held) (*flight, error) {
 }
 
 // fly asks the server. It is not bound to a caller, who may leave.
-func (s *Source) fly(f *flight, rejected *held) {
+func (s *TokenSource) fly(f *flight, rejected *held) {
 	began := s.client.now()
 	request, forced := s.request, time.Time{}
 	if rejected != nil {
