@@ -63,7 +63,8 @@ func (c *Clouds) Subject(name string) string {
 func (c *Clouds) Environment(caFile string) []Setting {
 	return []Setting{
 		{"AWS_CA_BUNDLE", caFile}, {"REQUESTS_CA_BUNDLE", caFile}, {"SSL_CERT_FILE", caFile}, {"CURL_CA_BUNDLE", caFile}, {"NODE_EXTRA_CA_CERTS", caFile},
-		{"AWS_REGION", awssandbox.DefaultRegion}, {"AWS_ROLE_ARN", c.Settings(AWS)[0].Value},
+		{"AWS_REGION", awssandbox.DefaultRegion}, {"AWS_DEFAULT_REGION", awssandbox.DefaultRegion}, // SDKs read the one, boto3 the other
+		{"AWS_ROLE_ARN", c.Settings(AWS)[0].Value},
 		{"AWS_ENDPOINT_URL_STS", c.Endpoint(AWS)}, {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME", c.Endpoint(AWS)},
 		{"AZURE_AUTHORITY_HOST", c.Endpoint(Azure)}, {"AZURE_TENANT_ID", azureTenant}, {"AZURE_CLIENT_ID", azureClient},
 		{"AZURE_OPENAI_ENDPOINT", c.Endpoint(Azure)}, {"VERTEX_ENDPOINT", c.Endpoint(GCP)}, {"OCI_GENAI_ENDPOINT", c.Endpoint(OCI)},

@@ -36,7 +36,7 @@ func (r *Room) Env(bound map[string]string) map[string]string {
 		case "azure-openai":
 			set("AZURE_OPENAI_ENDPOINT", base, "AZURE_OPENAI_API_KEY", secret)
 		case "bedrock":
-			set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", base, "AWS_ACCESS_KEY_ID", secret, "AWS_SECRET_ACCESS_KEY", secret, "AWS_REGION", route.Region)
+			set("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", base, "AWS_ACCESS_KEY_ID", secret, "AWS_SECRET_ACCESS_KEY", secret, "AWS_REGION", route.Region, "AWS_DEFAULT_REGION", route.Region)
 		}
 	}
 	return env
