@@ -187,10 +187,11 @@ func (c *Client) Exchange(ctx context.Context, request Request) (*Credential, er
 	}
 }
 
-// renewed reports whether there is another token by now than the one that was refused.
+// renewed reports whether any of the tokens is another by now than what was refused.
 func (c *Client) renewed(ctx context.Context, request Request, refused *proof) bool {
 	again, err := c.prove(ctx, request)
-	return err == nil && !again.subject.Value.Equal(refused.subject.Value)
+	other := func(a, b *SubjectToken) bool { return a != nil && b != nil && !a.Value.Equal(b.Value) }
+	return err == nil && (other(&again.subject, &refused.subject) || other(again.actor, refused.actor) || other(again.passthrough, refused.passthrough))
 }
 
 // pause is how long to wait before the next attempt.

@@ -148,7 +148,7 @@ func TestRefusalsSayWhatToChange(t *testing.T) {
 			refuse(w, 429, "temporarily_unavailable")
 		}, "temporarily_unavailable", "change", true, 1, time.Minute},
 		"an absurd wait": {func(w http.ResponseWriter) {
-			w.Header().Set("Retry-After", "99999999")
+			w.Header().Set("Retry-After", "9999999999999")
 			refuse(w, 503, "temporarily_unavailable")
 		}, "temporarily_unavailable", "change", true, 1, 5 * time.Minute},
 		"another server":    {func(w http.ResponseWriter) { http.Error(w, "<html>", 404) }, cambio.CodeBadAnswer, "is it a Cambio server?", false, 1, 0},
@@ -202,26 +202,39 @@ func TestWhatIsDownForAMomentIsAskedAgain(t *testing.T) {
 }
 
 func TestATokenFileThatWasReplacedIsReadAgain(t *testing.T) {
-	b := newBureau(t)
 	old, young := jwt("old", begin.Add(time.Hour)), jwt("young", begin.Add(2*time.Hour))
-	path := tokenFile(t, old)
-	client, _ := newClient(t, b, cambio.File(path))
-	b.decide(func(_ int, form url.Values, w http.ResponseWriter) {
-		if form.Get("subject_token") == young {
-			issue(w, "good", time.Hour)
-			return
-		}
-		// Kubelet replaces the file while the old token is on its way.
-		if err := os.WriteFile(path, []byte(young), 0o600); err != nil {
-			t.Error(err)
-		}
-		refuse(w, 400, "invalid_request")
-	})
-	if _, err := client.Exchange(t.Context(), cambio.Request{Audience: "x"}); err != nil {
-		t.Fatal(err)
-	}
-	if b.asked() != 2 {
-		t.Errorf("asked %d times", b.asked())
+	for of, request := range map[string]func(cambio.Identity) (cambio.Identity, cambio.Request){
+		"subject_token": func(i cambio.Identity) (cambio.Identity, cambio.Request) { return i, cambio.Request{Audience: "x"} },
+		"actor_token": func(i cambio.Identity) (cambio.Identity, cambio.Request) {
+			return i, cambio.Request{Audience: "x", Subject: workload()}
+		},
+		"passthrough_token": func(i cambio.Identity) (cambio.Identity, cambio.Request) {
+			return workload(), cambio.Request{Audience: "x", Passthrough: i}
+		},
+	} {
+		t.Run(of, func(t *testing.T) {
+			b := newBureau(t)
+			path := tokenFile(t, old)
+			identity, wanted := request(cambio.File(path))
+			client, _ := newClient(t, b, identity)
+			b.decide(func(_ int, form url.Values, w http.ResponseWriter) {
+				if form.Get(of) == young {
+					issue(w, "good", time.Hour)
+					return
+				}
+				// Kubelet replaces the file while the old token is on its way.
+				if err := os.WriteFile(path, []byte(young), 0o600); err != nil {
+					t.Error(err)
+				}
+				refuse(w, 400, "invalid_request")
+			})
+			if _, err := client.Exchange(t.Context(), wanted); err != nil {
+				t.Fatal(err)
+			}
+			if b.asked() != 2 {
+				t.Errorf("asked %d times", b.asked())
+			}
+		})
 	}
 }
 

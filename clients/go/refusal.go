@@ -41,7 +41,10 @@ func retryAfter(h http.Header) time.Duration {
 	if err != nil || seconds < 0 {
 		return 0
 	}
-	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	if seconds > int(maxRetryAfter/time.Second) { // before it is multiplied, and overflows
+		return maxRetryAfter
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // plain makes a text of the network fit for one line of a log, 512 bytes at most.
