@@ -30,6 +30,7 @@ type agentRun struct {
 	dir, binary, config   string
 	direct, proxied, door string // URLs
 	secret                string // of the door
+	url, token            string // of the dev, and the file of a workload's token
 	ops                   string
 }
 
@@ -73,7 +74,7 @@ func runAgent(ctx context.Context) error {
 		return err
 	}
 	var figures []figure
-	for _, step := range []func(context.Context) ([]figure, error){r.start, r.work, held} {
+	for _, step := range []func(context.Context) ([]figure, error){r.start, r.work, r.crowd, held} {
 		more, err := step(ctx)
 		if err != nil {
 			return err
@@ -114,6 +115,7 @@ func (r *agentRun) configure(cambio, readyFile, upstream string) error {
 		return err
 	}
 	token := filepath.Join(r.dir, "token.jwt")
+	r.url, r.token = url, token
 	text, err := exec.Command(cambio, "token", "--data", filepath.Join(r.dir, "dev"), "--trust", "cluster", "--namespace", "llm", "--service-account", "gateway").Output()
 	if err != nil {
 		return fmt.Errorf("making a token: %w", err)
@@ -289,6 +291,28 @@ func call(ctx context.Context, client *http.Client, url, authorization string) e
 		err = fmt.Errorf("%s: %s", url, response.Status)
 	}
 	return err
+}
+
+// crowd is how often a crowd that has no credential yet asks the server for it.
+func (r *agentRun) crowd(ctx context.Context) ([]figure, error) {
+	cmd := exec.CommandContext(ctx, "python3", "bench_crowd.py", "gpt")
+	cmd.Dir = "clients/python"
+	cmd.Env = append(os.Environ(), "PYTHONPATH=src", "PYTHONDONTWRITEBYTECODE=1", "CAMBIO_URL="+r.url, "CAMBIO_TOKEN_FILE="+r.token)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("a cold crowd: %w\n%s", err, out)
+	}
+	var figures []figure
+	for line := range strings.Lines(string(out)) {
+		name, rest, _ := strings.Cut(line, "  ")
+		var sent float64
+		if n, _ := fmt.Sscanf(rest, "%f sent", &sent); n != 1 {
+			return nil, fmt.Errorf("a cold crowd says something else:\n%s", out)
+		}
+		_, kind, _ := strings.Cut(name, " ")
+		figures = append(figures, figure{"python_cold_" + kind, sent, "1", "exchanges that " + name + " cause, none of which has a credential; goal 1"})
+	}
+	return figures, nil
 }
 
 // held is what each client asks of a program that has its credential already.
