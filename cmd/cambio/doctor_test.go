@@ -155,7 +155,7 @@ func TestDoctorExaminesAConfiguration(t *testing.T) {
 func TestDevExaminesItself(t *testing.T) {
 	p := startDev(t)
 	stdout, stderr, status := p.shell("cambio doctor")
-	if status != 0 || strings.Count(stdout, " ok ") != 8 {
+	if status != 0 || strings.Count(stdout, " ok ") != 9 {
 		t.Errorf("exit status %d\n%s%s", status, stdout, stderr)
 	}
 	if _, stderr, status := p.shell("cambio doctor nothing"); status != statusFault || !strings.Contains(stderr, `there is no target "nothing"`) {

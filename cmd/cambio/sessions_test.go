@@ -29,7 +29,7 @@ import (
 // sessionPolicy lets agents have sessions at a stand-in of OCI.
 const sessionPolicy = `
 targets:
-  oci-signing:
+  oci-sessions:
     oci:
       domain: DOMAIN
       region: us-ashburn-1
@@ -37,7 +37,7 @@ targets:
       res_type: llm
       signing: {hosts: [HOST], methods: [GET, POST], paths: [/n/, /20231130/actions/chat]}
 allow:
-  - {name: agents-sign-for-oci, subjects: [{trust: cluster, namespace: agents}], targets: [oci-signing]}
+  - {name: agents-sign-for-oci, subjects: [{trust: cluster, namespace: agents}], targets: [oci-sessions]}
 `
 
 // sessionWorld is a running server, with OCI beside it.
@@ -126,7 +126,7 @@ func (w *sessionWorld) session(token string) (session, secret, lease string) {
 	var body struct{ Access, Type, Lease, Error string }
 	ask := func() bool {
 		resp, err := http.PostForm(w.p.ready.URL+"/oauth2/token", url.Values{
-			"grant_type": {exchange.GrantTokenExchange}, "subject_token": {token}, "subject_token_type": {string(exchange.TokenTypeJWT)}, "audience": {"oci-signing"},
+			"grant_type": {exchange.GrantTokenExchange}, "subject_token": {token}, "subject_token_type": {string(exchange.TokenTypeJWT)}, "audience": {"oci-sessions"},
 		})
 		if err != nil {
 			w.Fatal(err)
@@ -203,7 +203,7 @@ func TestS25SessionsThroughTheDoors(t *testing.T) {
 	}
 	mine, other := account("assistant"), account("other")
 	session, secret, lease := w.session(mine)
-	const who = "default:oci-signing:k8s%3Acluster%3Aagents%3Aassistant"
+	const who = "default:oci-sessions:k8s%3Acluster%3Aagents%3Aassistant"
 	if _, status, text := w.send(session, secret, mine, "GET", "/n/", ""); status != http.StatusOK || !strings.Contains(text, who) {
 		t.Errorf("GET: %d %s", status, text)
 	}
@@ -322,7 +322,7 @@ func TestS25SessionsLiveOnThroughTheDoors(t *testing.T) {
 		t.Error(err)
 	} else {
 		defer resp.Body.Close()
-		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), `cambio_session_renewals_total{status="ok",target="oci-signing"} 1`) {
+		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), `cambio_session_renewals_total{status="ok",target="oci-sessions"} 1`) {
 			t.Errorf("the renewal is not counted: %v", err)
 		}
 	}
