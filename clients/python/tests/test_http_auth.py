@@ -365,7 +365,6 @@ def test_what_is_no_bearer_token_is_not_sent(cambio: Cambio, gateway: Gateway, p
     assert gateway.requests == []
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_uses_what_is_held_and_renews(cambio: Cambio, gateway: Gateway) -> None:
     auth = http_auth(cambio.source())
