@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 )
@@ -39,17 +38,10 @@ func (c *Client) Call(ctx context.Context, bearer Identity, path string, in, out
 	req.Header.Set("Authorization", "Bearer "+token.Value.Reveal())
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.unreachable(ctx, err, secretsOf(req))
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	text, err := c.send(ctx, req, secretsOf(req))
 	switch {
 	case err != nil:
-		return c.unreachable(ctx, err, secretsOf(req))
-	case resp.StatusCode != http.StatusOK:
-		return refusal(resp, text, secretsOf(req))
+		return err
 	case len(text) > maxAnswer || json.Unmarshal(text, out) != nil:
 		return &Error{Code: CodeBadAnswer, Status: http.StatusOK, Description: "the answer of " + c.origin + " cannot be read: is it a Cambio server of this age?"}
 	}

@@ -162,12 +162,11 @@ func (c *Client) NewTokenSource(request Request) *TokenSource { return newSource
 func (c *Client) Exchange(ctx context.Context, request Request) (*Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var asked *proof
+	proven, err := c.prove(ctx, request)
+	if err != nil {
+		return nil, err
+	}
 	for attempt := 1; ; attempt++ {
-		proven, err := c.prove(ctx, request)
-		if err != nil {
-			return nil, err
-		}
 		credential, err := c.attempt(ctx, &request, proven)
 		var refused *Error
 		switch {
@@ -179,19 +178,19 @@ func (c *Client) Exchange(ctx context.Context, request Request) (*Credential, er
 			if wait := c.pause(refused.RetryAfter, attempt); !sleep(ctx, wait) {
 				return nil, err
 			}
-		case refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnauthorized,
-			asked != nil, !c.renewed(ctx, request, proven):
+			if proven, err = c.prove(ctx, request); err != nil {
+				return nil, err
+			}
+		case attempt == 1 && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusUnauthorized):
+			again, unproven := c.prove(ctx, request)
+			if unproven != nil || !again.differs(proven) {
+				return nil, err
+			}
+			proven = again
+		default:
 			return nil, err
 		}
-		asked = proven
 	}
-}
-
-// renewed reports whether any of the tokens is another by now than what was refused.
-func (c *Client) renewed(ctx context.Context, request Request, refused *proof) bool {
-	again, err := c.prove(ctx, request)
-	other := func(a, b *SubjectToken) bool { return a != nil && b != nil && !a.Value.Equal(b.Value) }
-	return err == nil && (other(&again.subject, &refused.subject) || other(again.actor, refused.actor) || other(again.passthrough, refused.passthrough))
 }
 
 // pause is how long to wait before the next attempt.
@@ -219,6 +218,13 @@ func sleep(ctx context.Context, wait time.Duration) bool {
 type proof struct {
 	subject            SubjectToken
 	actor, passthrough *SubjectToken
+}
+
+// differs reports whether any of the tokens is another than that of an earlier proof of the
+// same request.
+func (p *proof) differs(earlier *proof) bool {
+	other := func(a, b *SubjectToken) bool { return a != nil && b != nil && !a.Value.Equal(b.Value) }
+	return other(&p.subject, &earlier.subject) || other(p.actor, earlier.actor) || other(p.passthrough, earlier.passthrough)
 }
 
 func (c *Client) prove(ctx context.Context, request Request) (*proof, error) {
@@ -290,6 +296,16 @@ func (c *Client) attempt(ctx context.Context, request *Request, p *proof) (*Cred
 	}
 	secrets := append(p.secrets(), secretsOf(req)...)
 	began := c.now()
+	text, err := c.send(ctx, req, secrets)
+	if err != nil {
+		return nil, err
+	}
+	return c.read(text, began, p)
+}
+
+// send returns the body of a 200, a byte longer than maxAnswer at most; whatever else
+// comes is an *Error, which leaves the secrets out.
+func (c *Client) send(ctx context.Context, req *http.Request, secrets []string) ([]byte, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unreachable(ctx, err, secrets)
@@ -302,7 +318,7 @@ func (c *Client) attempt(ctx context.Context, request *Request, p *proof) (*Cred
 	if resp.StatusCode != http.StatusOK {
 		return nil, refusal(resp, text, secrets)
 	}
-	return c.read(text, began, p)
+	return text, nil
 }
 
 // secrets are what an exchange brings, for errors to leave out.

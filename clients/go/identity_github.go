@@ -39,7 +39,7 @@ func GitHubActions(audience string) Identity {
 			return SubjectToken{}, err
 		}
 		req.Header.Set("Authorization", "Bearer "+bearer)
-		text, err := fetch(identityClient, req)
+		text, err := fetch(req)
 		err = quiet.Error(err, bearer)
 		if err != nil {
 			return SubjectToken{}, fmt.Errorf("asking the runner for an ID token: %w", err)
@@ -59,9 +59,9 @@ var identityClient = &http.Client{CheckRedirect: refuseRedirect, Timeout: defaul
 
 func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// fetch returns the body of a 200, bounded.
-func fetch(client *http.Client, req *http.Request) ([]byte, error) {
-	resp, err := client.Do(req)
+// fetch returns the body of a 200 that an identity is asked for by, bounded.
+func fetch(req *http.Request) ([]byte, error) {
+	resp, err := identityClient.Do(req)
 	if err != nil {
 		var wrapped *url.Error
 		if errors.As(err, &wrapped) {
