@@ -48,7 +48,7 @@ func runAgent(ctx context.Context) error {
 		return err
 	}
 	r := &agentRun{dir: dir, binary: filepath.Join(dir, "cambio-agent"), config: filepath.Join(dir, "agent.yaml")}
-	if err := buildIn("clients/go", r.binary, "./cmd/cambio-agent"); err != nil {
+	if err := build("clients/go", r.binary, "./cmd/cambio-agent"); err != nil {
 		return err
 	}
 	upstream, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,10 +67,11 @@ func runAgent(ctx context.Context) error {
 		return err
 	}
 	defer dev.stop()
-	if _, err := waitReadyFile(ctx, dev, readyFile); err != nil {
+	address, err := waitReadyFile(ctx, dev, readyFile)
+	if err != nil {
 		return err
 	}
-	if err := r.configure(cambio, readyFile, upstream.Addr().String()); err != nil {
+	if err := r.configure(cambio, address.URL, upstream.Addr().String()); err != nil {
 		return err
 	}
 	var figures []figure
@@ -81,10 +82,7 @@ func runAgent(ctx context.Context) error {
 		}
 		figures = append(figures, more...)
 	}
-	fmt.Printf("\n%-26s %12s %-4s  %s\n", "figure", "value", "unit", "what it is")
-	for _, f := range figures {
-		fmt.Printf("%-26s %12.4g %-4s  %s\n", f.name, f.value, f.unit, f.note)
-	}
+	show(os.Stdout, figures)
 	fmt.Printf("\n%s, %s, %d cores, %s, everything on this machine: go run ./bench agent\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	return nil
@@ -100,20 +98,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"object":"list","data":"`+strings.Repeat("x", 1000)+`"}`)
 }
 
-func buildIn(folder, binary, program string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w\n%s", program, err, out)
-	}
-	return nil
-}
-
-func (r *agentRun) configure(cambio, readyFile, upstream string) error {
-	url, err := readyURL(readyFile)
-	if err != nil {
-		return err
-	}
+func (r *agentRun) configure(cambio, url, upstream string) error {
 	token := filepath.Join(r.dir, "token.jwt")
 	r.url, r.token = url, token
 	text, err := exec.Command(cambio, "token", "--data", filepath.Join(r.dir, "dev"), "--trust", "cluster", "--namespace", "llm", "--service-account", "gateway").Output()
@@ -123,13 +108,13 @@ func (r *agentRun) configure(cambio, readyFile, upstream string) error {
 	if err := os.WriteFile(token, text, 0o600); err != nil {
 		return err
 	}
-	var addresses [3]string
-	for i := range addresses {
-		if addresses[i], err = freeAddress(); err != nil {
+	var free [3]string
+	for i := range free {
+		if free[i], err = freeAddress(); err != nil {
 			return err
 		}
 	}
-	r.ops, r.door, r.proxied = "http://"+addresses[0], "http://"+addresses[1]+"/aws/bedrock", "http://"+addresses[2]+"/upstream/v1/models"
+	r.ops, r.door, r.proxied = "http://"+free[0], "http://"+free[1]+"/aws/bedrock", "http://"+free[2]+"/upstream/v1/models"
 	r.secret = filepath.Join(r.dir, "secret")
 	return os.WriteFile(r.config, fmt.Appendf(nil, `url: %s
 identity: {file: %s}
@@ -140,7 +125,7 @@ proxy:
   listen: "%s"
   callers: any
   routes: [{name: upstream, upstream: "http://%s", target: gpt, auth: bearer, methods: [GET], paths: [/v1/**]}]
-`, url, token, addresses[0], addresses[1], r.secret, addresses[2], upstream), 0o600)
+`, url, token, free[0], free[1], r.secret, free[2], upstream), 0o600)
 }
 
 func (r *agentRun) open(ctx context.Context) (*process, time.Duration, error) {

@@ -187,12 +187,17 @@ func freeAddress() (string, error) {
 // buildCambio builds the binary that is measured, as it is released.
 func buildCambio(dir string) (string, error) {
 	binary := filepath.Join(dir, "cambio")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./cmd/cambio")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return binary, build(".", binary, "./cmd/cambio")
+}
+
+// build builds a program of the module in a folder, as it is released.
+func build(folder, binary, program string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, program)
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building cambio: %w\n%s", err, out)
+		return fmt.Errorf("building %s: %w\n%s", program, err, out)
 	}
-	return binary, nil
+	return nil
 }
 
 // devStart measures start to ready on the embedded store: `cambio dev` in a data
@@ -207,8 +212,8 @@ func devStart(ctx context.Context, binary, dir string) (start time.Duration, idl
 		if err != nil {
 			return 0, 0, err
 		}
-		ops, err := waitReadyFile(ctx, p, readyFile)
-		for err == nil && !ready(ops+"/readyz") && time.Since(begun) < 30*time.Second {
+		at, err := waitReadyFile(ctx, p, readyFile)
+		for err == nil && !ready(at.OpsURL+"/readyz") && time.Since(begun) < 30*time.Second {
 			time.Sleep(time.Millisecond)
 		}
 		start = time.Since(begun)
@@ -224,38 +229,27 @@ func devStart(ctx context.Context, binary, dir string) (start time.Duration, idl
 	return start, idleMB, nil
 }
 
-// readyURL is where a dev that is ready answers.
-func readyURL(file string) (string, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	var r struct {
-		URL string `json:"url"`
-	}
-	if err := json.Unmarshal(b, &r); err != nil || r.URL == "" {
-		return "", errors.New("cambio dev's ready file names no URL")
-	}
-	return r.URL, nil
+// addresses are where a dev that is ready answers.
+type addresses struct {
+	URL    string `json:"url"`
+	OpsURL string `json:"ops_url"`
 }
 
-func waitReadyFile(ctx context.Context, p *process, file string) (ops string, err error) {
+func waitReadyFile(ctx context.Context, p *process, file string) (addresses, error) {
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) && ctx.Err() == nil {
 		select {
 		case <-p.done:
-			return "", fmt.Errorf("cambio dev ended:\n%s", p.tail())
+			return addresses{}, fmt.Errorf("cambio dev ended:\n%s", p.tail())
 		default:
 		}
 		if b, err := os.ReadFile(file); err == nil {
-			var r struct {
-				OpsURL string `json:"ops_url"`
-			}
-			if json.Unmarshal(b, &r) == nil && r.OpsURL != "" {
-				return r.OpsURL, nil
+			var r addresses
+			if json.Unmarshal(b, &r) == nil && r.URL != "" && r.OpsURL != "" {
+				return r, nil
 			}
 		}
 		time.Sleep(time.Millisecond)
 	}
-	return "", errors.New("cambio dev wrote no ready file in 30 s")
+	return addresses{}, errors.New("cambio dev wrote no ready file in 30 s")
 }

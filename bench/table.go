@@ -177,11 +177,18 @@ func clean(what string, m measured) (measured, error) {
 	return m, nil
 }
 
-func report(w io.Writer, figures []figure) error {
-	var lines strings.Builder
+// show prints figures for people.
+func show(w io.Writer, figures []figure) {
 	fmt.Fprintf(w, "\n%-26s %12s %-4s  %s\n", "figure", "value", "unit", "what it is")
 	for _, f := range figures {
 		fmt.Fprintf(w, "%-26s %12.4g %-4s  %s\n", f.name, f.value, f.unit, f.note)
+	}
+}
+
+func report(w io.Writer, figures []figure) error {
+	var lines strings.Builder
+	show(w, figures)
+	for _, f := range figures {
 		fmt.Fprintf(&lines, "%s %.6g %s\n", f.name, f.value, f.unit)
 	}
 	machine := fmt.Sprintf("%s, %d cores, %s", runtime.GOARCH, runtime.NumCPU(), runtime.Version())
