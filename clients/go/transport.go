@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
+	"github.com/cambio-sts/cambio/clients/go/internal/again"
 	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
@@ -33,69 +33,40 @@ type transport struct {
 
 // RoundTrip sends the request with a token; it does not change req (http.RoundTripper).
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if strayed(req) {
+	if again.Strayed(req) {
 		return t.base.RoundTrip(req)
 	}
 	if !origin.Safe(req.URL) {
-		closeBody(req)
+		again.Close(req.Body)
 		return nil, errors.New("cambio: tokens go over https, or to this machine: use an https URL")
 	}
 	credential, err := t.source.AtLeast(req.Context(), sendLeft)
 	if err != nil {
-		closeBody(req)
+		again.Close(req.Body)
 		return nil, err
 	}
-	resp, err := t.send(req, req.Body, credential)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-	body := req.Body
-	if body != nil && body != http.NoBody {
-		if req.GetBody == nil {
-			return resp, nil
-		}
-		if body, err = req.GetBody(); err != nil {
-			return resp, nil
-		}
-	}
-	renewed, err := t.source.Renew(req.Context(), credential.Value)
-	if err != nil || renewed.Value.Equal(credential.Value) {
-		if body != nil {
-			_ = body.Close()
-		}
-		return resp, nil // the caller's answer is the 401
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection serves again
-	_ = resp.Body.Close()
-	return t.send(req, body, renewed)
+	return again.Trip(t, req, credential)
 }
 
-func (t *transport) send(req *http.Request, body io.ReadCloser, credential *Credential) (*http.Response, error) {
+// Refused is a 401.
+func (t *transport) Refused(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized
+}
+
+// Renew renews the token that was refused.
+func (t *transport) Renew(req *http.Request, refused *Credential) (*Credential, bool) {
+	renewed, err := t.source.Renew(req.Context(), refused.Value)
+	return renewed, err == nil && !renewed.Value.Equal(refused.Value)
+}
+
+// Send sends a copy of the request with the token.
+func (t *transport) Send(req *http.Request, body io.ReadCloser, credential *Credential) (*http.Response, error) {
 	if credential.Type == "N_A" {
-		if body != nil {
-			_ = body.Close()
-		}
+		again.Close(body)
 		return nil, fmt.Errorf("cambio: a credential of type %s is no bearer token", credential.IssuedTokenType)
 	}
 	sent := req.Clone(req.Context())
 	sent.Body = body
 	sent.Header.Set("Authorization", "Bearer "+credential.Value.Reveal())
 	return t.base.RoundTrip(sent)
-}
-
-// strayed reports whether a redirect led to another origin than the first request's.
-func strayed(req *http.Request) bool {
-	first := req
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
-	}
-	return originOf(first.URL) != originOf(req.URL)
-}
-
-func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net/http"
+
+	"github.com/cambio-sts/cambio/clients/go/internal/again"
 )
 
 // Transport signs each request, and where the answer is 401 renews the token and asks
@@ -25,41 +27,38 @@ type transport struct {
 
 // RoundTrip sends a signed copy; it does not change req (http.RoundTripper).
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if strayed(req) {
+	if again.Strayed(req) {
 		return t.base.RoundTrip(req)
 	}
 	credential, err := t.session.Current(req.Context())
 	if err != nil {
-		closeBody(req.Body)
+		again.Close(req.Body)
 		return nil, err
 	}
-	resp, err := t.send(req, req.Body, credential)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-	body, ok := again(req)
-	if !ok {
-		return resp, nil
-	}
-	renewed, err := t.session.renew(req.Context(), credential)
-	if err != nil || renewed.Token.Equal(credential.Token) {
-		closeBody(body)
-		return resp, nil // the caller's answer is the 401
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection serves again
-	_ = resp.Body.Close()
-	return t.send(req, body, renewed)
+	return again.Trip(t, req, credential)
 }
 
-func (t *transport) send(req *http.Request, body io.ReadCloser, credential Credential) (*http.Response, error) {
+// Refused is a 401.
+func (t *transport) Refused(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized
+}
+
+// Renew renews the token that was refused.
+func (t *transport) Renew(req *http.Request, refused Credential) (Credential, bool) {
+	renewed, err := t.session.renew(req.Context(), refused)
+	return renewed, err == nil && !renewed.Token.Equal(refused.Token)
+}
+
+// Send sends a signed copy of the request.
+func (t *transport) Send(req *http.Request, body io.ReadCloser, credential Credential) (*http.Response, error) {
 	sent := req.Clone(req.Context())
 	sent.Body = body
 	if err := signable(sent); err != nil {
-		closeBody(body)
+		again.Close(body)
 		return nil, err
 	}
 	if err := sign(sent, credential, t.session.source.Now()); err != nil {
-		closeBody(sent.Body)
+		again.Close(sent.Body)
 		return nil, err
 	}
 	return t.base.RoundTrip(sent)
@@ -81,31 +80,4 @@ func (s *Session) renew(ctx context.Context, rejected Credential) (Credential, e
 		return Credential{}, err
 	}
 	return s.of(renewed)
-}
-
-// strayed reports whether a redirect led to another origin than the first request's.
-func strayed(req *http.Request) bool {
-	first := req
-	for first.Response != nil && first.Response.Request != nil {
-		first = first.Response.Request
-	}
-	return first.URL.Scheme != req.URL.Scheme || first.URL.Host != req.URL.Host
-}
-
-// again is a request's body for a second time.
-func again(req *http.Request) (io.ReadCloser, bool) {
-	if req.Body == nil || req.Body == http.NoBody {
-		return req.Body, true
-	}
-	if req.GetBody == nil {
-		return nil, false
-	}
-	body, err := req.GetBody()
-	return body, err == nil
-}
-
-func closeBody(body io.Closer) {
-	if body != nil {
-		_ = body.Close()
-	}
 }

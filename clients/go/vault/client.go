@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	cambio "github.com/cambio-sts/cambio/clients/go"
+	"github.com/cambio-sts/cambio/clients/go/internal/again"
 	"github.com/cambio-sts/cambio/clients/go/internal/origin"
 )
 
@@ -86,32 +87,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = fmt.Errorf("vault: the target gives %q and no token: name a target of provider vault with a `field` that holds one", credential.IssuedTokenType)
 	}
 	if err != nil {
-		closeBody(req.Body)
+		again.Close(req.Body)
 		return nil, err
 	}
-	resp, err := t.send(req, req.Body, credential)
-	if err != nil || resp.StatusCode != http.StatusForbidden || !invalid(resp) {
-		return resp, err
-	}
-	body := req.Body
-	if body != nil && body != http.NoBody {
-		if req.GetBody == nil {
-			return resp, nil
-		}
-		if body, err = req.GetBody(); err != nil {
-			return resp, nil
-		}
-	}
-	renewed, err := t.source.Renew(req.Context(), credential.Value)
-	if err != nil || renewed.Value.Equal(credential.Value) {
-		closeBody(body)
-		return resp, nil // the caller's answer is the 403
-	}
-	_ = resp.Body.Close()
-	return t.send(req, body, renewed)
+	return again.Trip(t, req, credential)
 }
 
-func (t *transport) send(req *http.Request, body io.ReadCloser, credential *cambio.Credential) (*http.Response, error) {
+// Refused is a 403 that is for the token.
+func (t *transport) Refused(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusForbidden && invalid(resp)
+}
+
+// Renew renews the token that was refused.
+func (t *transport) Renew(req *http.Request, refused *cambio.Credential) (*cambio.Credential, bool) {
+	renewed, err := t.source.Renew(req.Context(), refused.Value)
+	return renewed, err == nil && !renewed.Value.Equal(refused.Value)
+}
+
+// Send sends a copy of the request with the token.
+func (t *transport) Send(req *http.Request, body io.ReadCloser, credential *cambio.Credential) (*http.Response, error) {
 	sent := req.Clone(req.Context())
 	sent.Body = body
 	sent.Header.Set(tokenHeader, credential.Value.Reveal())
@@ -140,10 +134,4 @@ func safe(address string) error {
 		return nil
 	}
 	return errors.New("vault: tokens go over https, or to this machine: use an https address")
-}
-
-func closeBody(body io.Closer) {
-	if body != nil {
-		_ = body.Close()
-	}
 }
