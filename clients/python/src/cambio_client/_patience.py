@@ -25,11 +25,9 @@ def patiently(
     tokens. What prove raises is not caught.
     """
     deadline = clock.monotonic() + timeout
-    refused_before = False
-    attempt = 0
+    attempt = 1
+    proof = prove()
     while True:
-        attempt += 1
-        proof = prove()
         answer = once(proof, deadline)
         if not isinstance(answer, CambioError) or attempt == ATTEMPTS:
             return answer
@@ -38,17 +36,18 @@ def patiently(
             if clock.monotonic() + wait > deadline:
                 return answer
             clock.sleep(wait)
-        elif answer.status not in (400, 401) or refused_before or not _replaced(prove, proof):
+            proof = prove()
+        elif attempt == 1 and answer.status in (400, 401):
+            try:
+                others = prove()
+            except CambioError:
+                return answer
+            if others == proof:
+                return answer
+            proof = others
+        else:
             return answer
-        refused_before = True
-
-
-def _replaced(prove: Callable[[], P], refused: P) -> bool:
-    """Whether there are other tokens by now than those that were refused."""
-    try:
-        return prove() != refused
-    except CambioError:
-        return False
+        attempt += 1
 
 
 def _pause(told: float, attempt: int, chance: float) -> float:
