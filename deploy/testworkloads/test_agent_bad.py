@@ -276,8 +276,8 @@ class _PickyHandler(http.server.BaseHTTPRequestHandler):
 def test_storm_of_401_takes_one_renewal(
     start_agent: Callable[..., Agent], agent_config: Callable[..., Path], dev: Dev, tmp_path: Path
 ) -> None:
-    """However many are refused at once, Cambio is asked once; what it answers is what it has in its own cache, so the API is not
-    asked again with that."""
+    """However many are refused at once, Cambio is asked once. The credential was made a moment ago, so Cambio does not replace it
+    either, and the API is not asked again with the same."""
     crowd, secret = 30, tmp_path / "proxy-secret"
     upstream = _Picky(crowd)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +41,26 @@ func TestPlaceCheck(t *testing.T) {
 	}
 }
 
+// asked is one call of a helper: what it prints, and how its error reads; empty: there is none.
+type asked struct{ name, action, asked, want, says string }
+
+// answers calls a helper as git and docker do.
+func answers(t *testing.T, helper func(context.Context, string, io.Reader, []format.Place, format.Get) ([]byte, error), c asked) {
+	t.Helper()
+	got, err := helper(t.Context(), c.action, strings.NewReader(c.asked), places, get)
+	if string(got) != c.want {
+		t.Errorf("got %q, want %q", got, c.want)
+	}
+	if c.says != "" {
+		fails(t, err, c.says)
+	} else if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestGit(t *testing.T) {
 	expiry := "password_expiry_utc=" + strconv.FormatInt(until.Unix(), 10) + "\n"
-	for _, c := range []struct{ name, action, asked, want, says string }{
+	for _, c := range []asked{
 		{"a host", "get", "protocol=https\nhost=code.example\n\n", "username=deploy\npassword=" + secret + "-code\n" + expiry, ""},
 		{"no empty line at the end", "get", "protocol=https\nhost=CODE.example:443", "username=deploy\npassword=" + secret + "-code\n" + expiry, ""},
 		{"attributes of later versions", "get", "capability[]=authtype\nprotocol=https\nhost=code.example\nwwwauth[]=Basic realm=\"x=y\"\n\n", "username=deploy\npassword=" + secret + "-code\n" + expiry, ""},
@@ -76,17 +94,7 @@ func TestGit(t *testing.T) {
 		{"erase", "erase", "protocol=https\nhost=code.example\npassword=" + secret + "\n", "", ""},
 		{"what comes later", "capability", "", "", ""},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := format.Git(t.Context(), c.action, strings.NewReader(c.asked), places, get)
-			if string(got) != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if c.says != "" {
-				fails(t, err, c.says)
-			} else if err != nil {
-				t.Error(err)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { answers(t, format.Git, c) })
 	}
 }
 
@@ -136,7 +144,7 @@ func TestGitByGit(t *testing.T) {
 }
 
 func TestDocker(t *testing.T) {
-	for _, c := range []struct{ name, action, asked, want, says string }{
+	for _, c := range []asked{
 		{"a registry", "get", "ghcr.example", `{"ServerURL":"ghcr.example","Username":"oauth2accesstoken","Secret":"` + secret + `-registry"}` + "\n", ""},
 		{"by its URL", "get", "https://ghcr.example/v2/\n", `{"ServerURL":"https://ghcr.example/v2/","Username":"oauth2accesstoken","Secret":"` + secret + `-registry"}` + "\n", ""},
 		{"the hub", "get", "https://index.docker.io/v1/", `{"ServerURL":"https://index.docker.io/v1/","Username":"house","Secret":"` + secret + `-hub"}` + "\n", ""},
@@ -153,17 +161,7 @@ func TestDocker(t *testing.T) {
 		{"another action", "open", "", "no action is called \"open\": docker calls get, store, erase and list\n", "open"},
 		{"list", "list", "unused", `{"127.0.0.1:3000":"oauth2accesstoken","code.example":"deploy","db.example":"oauth2accesstoken","down.example":"oauth2accesstoken","evil.example":"oauth2accesstoken","ghcr.example":"oauth2accesstoken","https://index.docker.io/v1/":"house"}` + "\n", ""},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := format.Docker(t.Context(), c.action, strings.NewReader(c.asked), places, get)
-			if string(got) != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if c.says != "" {
-				fails(t, err, c.says)
-			} else if err != nil {
-				t.Error(err)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { answers(t, format.Docker, c) })
 	}
 }
 
