@@ -30,9 +30,9 @@ func (l *loaded) checkKeyFiles(ctx context.Context) policy.Faults {
 			if _, err := os.Stat(t.Keys.File); errors.Is(err, fs.ErrNotExist) && !l.beside(t.Keys.File) {
 				continue
 			}
-			t.Keys.CAFile = "" // of fetches, which there are none of
+			t.Keys.CAFile, t.Review = "", nil // nothing is fetched, and no cluster is asked
 			if s := t.Session; s != nil {
-				t.Session = &exchange.SessionTrust{Cookies: s.Cookies, Presenters: s.Presenters} // nor questions
+				t.Session = &exchange.SessionTrust{Cookies: s.Cookies, Presenters: s.Presenters} // nor an application
 			}
 			if err := readKeys(ctx, t, forClients); err != nil {
 				faults = append(faults, policy.Fault{Message: fmt.Sprintf("%s: %v", fmt.Sprintf(field, t.Name), err)})
