@@ -68,7 +68,7 @@ func (s *Store) ReplaceSealed(ctx context.Context, purpose, kid string, old, sea
 
 // ListSealed lists what leases have sealed that does not begin with header.
 func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Sealed, limit int) ([]lease.Sealed, error) {
-	found, err := s.queries.ListSealed(ctx, after.Tenant, after.ID, header, int32(limit))
+	found, err := s.queries.ListSealed(ctx, after.Tenant, after.ID, header, atMost(limit))
 	if err != nil {
 		return nil, fmt.Errorf("reading leases: %w", err)
 	}
@@ -90,6 +90,9 @@ func (s *Store) ReplaceSeals(ctx context.Context, seals []lease.Sealed) (int, er
 	var replaced int64
 	err := s.inTransaction(ctx, func(q *db.Queries) error {
 		err := q.OwnKeys(ctx, resealLock)
+		if err == nil {
+			err = q.OwnLeases(ctx, p.Tenants, p.Ids)
+		}
 		if err == nil {
 			replaced, err = q.ReplaceSeals(ctx, p)
 		}

@@ -261,3 +261,59 @@ func testLeaseSeals(t *testing.T, w *world) {
 		}
 	}
 }
+
+// testSealsAmongAppends: leases are resealed by two at once, who name them in an order
+// of their own, while entries that rely on the same leases are appended: nobody waits
+// in a circle. Each of the two replaces what it has seen, so both do change rows.
+func testSealsAmongAppends(t *testing.T, w *world) {
+	const count, rounds, callers = 100, 40, 4
+	var entries []ledger.Entry
+	ids := make([]exchange.ID, count)
+	for i := range ids {
+		e := w.issued("default")
+		e.Lease = w.lease("default", e.Exchange)
+		ids[i], entries = e.Lease.ID, append(entries, e)
+	}
+	w.want(ledger.StatusInserted, entries...)
+	var appending, resealing sync.WaitGroup
+	stop := make(chan struct{})
+	for range callers {
+		appending.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, err := w.s.Append(w.ctx(), []ledger.Entry{relying(w.issued("default"), ids...)})
+				if err != nil || r[0].Status != ledger.StatusInserted {
+					t.Errorf("appending: %v, %v", r, err)
+					return
+				}
+			}
+		})
+	}
+	header := func(of, round int) []byte { return fmt.Appendf(nil, "%d of %d;", round, of) }
+	for of := range 2 {
+		resealing.Go(func() {
+			for round := range rounds {
+				seals, err := w.s.ListSealed(w.ctx(), header(of, round), lease.Sealed{}, count)
+				if err != nil || len(seals) != count {
+					t.Errorf("%d are to be resealed, want %d: %v", len(seals), count, err)
+					return
+				}
+				for i := range seals {
+					seals[i].Fresh = header(of, round)
+				}
+				slices.Reverse(seals)
+				if _, err := w.s.ReplaceSeals(w.ctx(), seals); err != nil {
+					t.Errorf("resealing: %v", err)
+					return
+				}
+			}
+		})
+	}
+	resealing.Wait()
+	close(stop)
+	appending.Wait()
+}

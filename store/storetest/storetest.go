@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"ChangeKeys", testChangeKeys},
 		{"ReplaceSealed", testReplaceSealed},
 		{"LeaseSeals", testLeaseSeals},
+		{"SealsAmongAppends", testSealsAmongAppends},
 		{"TestS21Revisions", testRevisions},
 		{"Denies", testDenies},
 		{"DenyList", testDenyList},

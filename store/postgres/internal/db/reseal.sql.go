@@ -58,6 +58,22 @@ func (q *Queries) ListSealed(ctx context.Context, tenant string, iD exchange.ID,
 	return items, nil
 }
 
+const OwnLeases = `-- name: OwnLeases :exec
+select 1
+from (select distinct unnest($1::text[]) as tenant, unnest($2::uuid[]) as id order by 1, 2) h
+cross join lateral (
+	select 1 from cambio.leases l where l.tenant = h.tenant and l.id = h.id for no key update
+) owned
+`
+
+// Takes the rows that ReplaceSeals is about to change in the order of the key, as
+// appends hold those that they rely on: an update by itself takes them in the order
+// in which its join meets them. Each is looked for by itself for the same reason.
+func (q *Queries) OwnLeases(ctx context.Context, tenants []string, ids []exchange.ID) error {
+	_, err := q.db.Exec(ctx, OwnLeases, tenants, ids)
+	return err
+}
+
 const ReplaceSealed = `-- name: ReplaceSealed :execrows
 update cambio.keys set sealed = $1
 where purpose = $2 and kid = $3 and sealed = $4
