@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -49,7 +48,20 @@ func (d *driver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credentia
 	if err != nil {
 		return exchange.Credential{}, err
 	}
-	return d.exchange(ctx, assertion, g.Exchange.String())
+	issued := d.now() // before it is asked: what is rounded is rounded down
+	a, err := d.ask(ctx, assertion)
+	if err != nil {
+		return exchange.Credential{}, err
+	}
+	if a.Status != http.StatusOK {
+		return exchange.Credential{}, refusal(a)
+	}
+	c, err := a.Bearer(issued)
+	if err != nil {
+		return exchange.Credential{}, err
+	}
+	c.Handle = a.ID("Request-Id", g.Exchange) // the Console and Anthropic's support find it by that
+	return c, nil
 }
 
 // assert signs an assertion that lives half as long as the token may: the token then
@@ -68,13 +80,8 @@ func (d *driver) assert(ctx context.Context, g *exchange.Grant, life time.Durati
 	})
 }
 
-type tokenAnswer struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-}
-
-func (d *driver) exchange(ctx context.Context, assertion exchange.Secret, handle string) (exchange.Credential, error) {
+// ask shows an assertion to the token endpoint.
+func (d *driver) ask(ctx context.Context, assertion exchange.Secret) (*provider.Answer, error) {
 	request := map[string]string{
 		"grant_type": grantType, "assertion": assertion.Reveal(),
 		"federation_rule_id": d.settings.FederationRuleID, "organization_id": d.settings.OrganizationID,
@@ -86,39 +93,14 @@ func (d *driver) exchange(ctx context.Context, assertion exchange.Secret, handle
 	}
 	r, err := provider.PostJSON(ctx, d.settings.endpoint()+"/v1/oauth/token", request)
 	if err != nil {
-		return exchange.Credential{}, err
+		return nil, err
 	}
 	r.Header.Set("Anthropic-Beta", beta)
-	issued := d.now() // before it is asked: what is rounded is rounded down
-	a, err := provider.Ask(d.client, r, d.now, assertion)
-	if err != nil {
-		return exchange.Credential{}, err
-	}
-	if a.Status != http.StatusOK {
-		return exchange.Credential{}, refusal(a)
-	}
-	var t tokenAnswer
-	if err := a.Decode(&t); err != nil {
-		return exchange.Credential{}, err
-	}
-	if t.AccessToken == "" || !strings.EqualFold(t.TokenType, "bearer") {
-		return exchange.Credential{}, a.Unusable(errors.New("it has no bearer token"))
-	}
-	expires, err := a.Expiry(t.ExpiresIn, issued)
-	if err != nil {
-		return exchange.Credential{}, err
-	}
-	if id := a.Header.Get("Request-Id"); id != "" && len(id) <= 128 && exchange.ValidScope(id) {
-		handle = id // by which the Console and Anthropic's support find it
-	}
-	return exchange.Credential{
-		Value: exchange.NewSecret(t.AccessToken), TokenType: "Bearer", IssuedType: exchange.TokenTypeAccessToken,
-		Issued: issued, Expires: expires, Handle: handle,
-	}, nil
+	return provider.Ask(d.client, r, d.now, assertion)
 }
 
 // refusal tells a rule that does not match from a request that no rule could.
-func refusal(a *provider.Answer) error {
+func refusal(a *provider.Answer) *exchange.Error {
 	code, _ := a.OAuthError()
 	switch {
 	case code == "invalid_grant", a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
@@ -135,13 +117,15 @@ func refusal(a *provider.Answer) error {
 // Check sends an assertion that is none. Who refuses it as such has been reached, and
 // knows the rule.
 func (d *driver) Check(ctx context.Context) error {
-	_, err := d.exchange(ctx, exchange.NewSecret("e30.e30.check"), "")
-	var e *exchange.Error
-	switch {
-	case err == nil:
-		return errors.New("the endpoint gives tokens for anything: it is not the Claude API")
-	case errors.As(err, &e) && e.Kind == exchange.KindMisconfigured && !strings.Contains(e.Advice, "knows no such"):
-		return nil
+	a, err := d.ask(ctx, exchange.NewSecret("e30.e30.check"))
+	if err != nil {
+		return err
 	}
-	return err
+	if a.Status == http.StatusOK {
+		return errors.New("the endpoint gives tokens for anything: it is not the Claude API")
+	}
+	if refused := refusal(a); refused.Kind != exchange.KindMisconfigured || a.Status == http.StatusNotFound {
+		return refused
+	}
+	return nil
 }

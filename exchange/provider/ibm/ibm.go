@@ -175,13 +175,6 @@ func readToken(name string) (exchange.Secret, error) {
 	return exchange.Secret{}, errors.New("it is empty")
 }
 
-type tokenAnswer struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-	Expiration  int64  `json:"expiration"` // Unix seconds
-}
-
 func (d *driver) ask(ctx context.Context, form url.Values, sent exchange.Secret) (token, error) {
 	r, err := provider.PostForm(ctx, d.settings.endpoint()+"/identity/token", form)
 	if err != nil {
@@ -195,24 +188,24 @@ func (d *driver) ask(ctx context.Context, form url.Values, sent exchange.Secret)
 	if a.Status != http.StatusOK {
 		return token{}, refusal(a)
 	}
-	var t tokenAnswer
-	if err := a.Decode(&t); err != nil {
-		return token{}, err
-	}
-	if t.AccessToken == "" || !strings.EqualFold(t.TokenType, "bearer") {
-		return token{}, a.Unusable(errors.New("it has no bearer token"))
-	}
-	expires, err := a.Expiry(t.ExpiresIn, issued)
+	c, err := a.Bearer(issued)
 	if err != nil {
 		return token{}, err
 	}
-	if said := time.Unix(t.Expiration, 0); t.Expiration > 0 && said.Before(expires) {
-		expires = said
+	var also struct {
+		Expiration int64 `json:"expiration"` // Unix seconds
 	}
-	if !expires.After(d.now()) {
+	if err := a.Decode(&also); err != nil {
+		return token{}, err
+	}
+	t := token{value: c.Value, issued: issued, expires: c.Expires}
+	if said := time.Unix(also.Expiration, 0); also.Expiration > 0 && said.Before(t.expires) {
+		t.expires = said
+	}
+	if !t.expires.After(d.now()) {
 		return token{}, a.Unusable(errors.New("its token has expired already"))
 	}
-	return token{value: exchange.NewSecret(t.AccessToken), issued: issued, expires: expires}, nil
+	return t, nil
 }
 
 // refusal reads IAM's own error, which is not OAuth's.

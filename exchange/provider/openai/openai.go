@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -45,7 +44,20 @@ func (d *driver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credentia
 	if err != nil {
 		return exchange.Credential{}, err
 	}
-	return d.exchange(ctx, assertion, g.Exchange.String())
+	issued := d.now() // before it is asked: what is rounded is rounded down
+	a, err := d.ask(ctx, assertion)
+	if err != nil {
+		return exchange.Credential{}, err
+	}
+	if a.Status != http.StatusOK {
+		return exchange.Credential{}, refusal(a)
+	}
+	c, err := a.Bearer(issued)
+	if err != nil {
+		return exchange.Credential{}, err
+	}
+	c.Handle = a.ID("X-Request-Id", g.Exchange) // OpenAI's audit log and support find it by that
+	return c, nil
 }
 
 func (d *driver) assert(ctx context.Context, g *exchange.Grant) (exchange.Secret, error) {
@@ -61,50 +73,20 @@ func (d *driver) assert(ctx context.Context, g *exchange.Grant) (exchange.Secret
 	})
 }
 
-type tokenAnswer struct {
-	AccessToken string `json:"access_token"`
-	TokenType   string `json:"token_type"`
-	ExpiresIn   int64  `json:"expires_in"`
-}
-
-func (d *driver) exchange(ctx context.Context, assertion exchange.Secret, handle string) (exchange.Credential, error) {
+// ask shows an assertion to the token endpoint.
+func (d *driver) ask(ctx context.Context, assertion exchange.Secret) (*provider.Answer, error) {
 	r, err := provider.PostJSON(ctx, d.settings.endpoint()+"/oauth/token", map[string]string{
 		"grant_type": exchange.GrantTokenExchange, "subject_token": assertion.Reveal(), "subject_token_type": string(d.settings.label()),
 		"identity_provider_id": d.settings.IdentityProviderID, "service_account_id": d.settings.ServiceAccountID,
 	})
 	if err != nil {
-		return exchange.Credential{}, err
+		return nil, err
 	}
-	issued := d.now() // before it is asked: what is rounded is rounded down
-	a, err := provider.Ask(d.client, r, d.now, assertion)
-	if err != nil {
-		return exchange.Credential{}, err
-	}
-	if a.Status != http.StatusOK {
-		return exchange.Credential{}, refusal(a)
-	}
-	var t tokenAnswer
-	if err := a.Decode(&t); err != nil {
-		return exchange.Credential{}, err
-	}
-	if t.AccessToken == "" || t.TokenType != "" && !strings.EqualFold(t.TokenType, "bearer") {
-		return exchange.Credential{}, a.Unusable(errors.New("it has no bearer token"))
-	}
-	expires, err := a.Expiry(t.ExpiresIn, issued)
-	if err != nil {
-		return exchange.Credential{}, err
-	}
-	if id := a.Header.Get("X-Request-Id"); id != "" && len(id) <= 128 && exchange.ValidScope(id) {
-		handle = id // by which OpenAI's audit log and support find it
-	}
-	return exchange.Credential{
-		Value: exchange.NewSecret(t.AccessToken), TokenType: "Bearer", IssuedType: exchange.TokenTypeAccessToken,
-		Issued: issued, Expires: expires, Handle: handle,
-	}, nil
+	return provider.Ask(d.client, r, d.now, assertion)
 }
 
 // refusal tells a provider that does not match from a request that none could.
-func refusal(a *provider.Answer) error {
+func refusal(a *provider.Answer) *exchange.Error {
 	code, _ := a.OAuthError()
 	switch {
 	case code == "invalid_grant", code == "invalid_target", a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
@@ -121,13 +103,15 @@ func refusal(a *provider.Answer) error {
 // Check sends an assertion that is none. Who refuses it as such has been reached, and
 // knows the identity provider.
 func (d *driver) Check(ctx context.Context) error {
-	_, err := d.exchange(ctx, exchange.NewSecret("e30.e30.check"), "")
-	var e *exchange.Error
-	switch {
-	case err == nil:
-		return errors.New("the endpoint gives tokens for anything: it is not OpenAI")
-	case errors.As(err, &e) && e.Kind == exchange.KindMisconfigured && !strings.Contains(e.Advice, "knows no such"):
-		return nil
+	a, err := d.ask(ctx, exchange.NewSecret("e30.e30.check"))
+	if err != nil {
+		return err
 	}
-	return err
+	if a.Status == http.StatusOK {
+		return errors.New("the endpoint gives tokens for anything: it is not OpenAI")
+	}
+	if refused := refusal(a); refused.Kind != exchange.KindMisconfigured || a.Status == http.StatusNotFound {
+		return refused
+	}
+	return nil
 }
