@@ -23,6 +23,9 @@ func PeerUID(c net.Conn) (uint32, error) {
 }
 
 func peerUID(c net.Conn) (uint32, error) {
+	if outer, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return peerUID(outer.NetConn())
+	}
 	if u, ok := c.(*net.UnixConn); ok {
 		return socketPeer(u)
 	}

@@ -1,9 +1,16 @@
 package listen
 
 import (
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -63,5 +70,38 @@ func TestS36UsersWithoutANumberAreNobody(t *testing.T) {
 	}
 	if got := strangersOf("0 1000 1", "no number"); got != 65534 {
 		t.Errorf("%d", got)
+	}
+}
+
+// The one at the other end is known at every listener of a set.
+func TestS36PeersOfASetAreKnown(t *testing.T) {
+	s := New(slog.New(slog.DiscardHandler), time.Minute)
+	defer s.Close()
+	type peer struct {
+		uid uint32
+		err error
+	}
+	seen := make(chan peer, 1)
+	path := filepath.Join(t.TempDir(), "s")
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		uid, err := PeerUID(Conn(r.Context()))
+		seen <- peer{uid, err}
+	})
+	const tcp = "127.0.0.1:0"
+	if err := s.Update(map[string]Endpoint{"unix:" + path: {Handler: handler}, tcp: {Handler: handler}}); err != nil {
+		t.Fatal(err)
+	}
+	for network, address := range map[string]string{"unix": path, "tcp": s.Bound()[tcp]} {
+		c, err := net.Dial(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-seen; got.err != nil || int(got.uid) != os.Getuid() {
+			t.Errorf("%s: %d, %v", network, got.uid, got.err)
+		}
 	}
 }

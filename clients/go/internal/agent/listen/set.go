@@ -22,6 +22,8 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10 // bytes
+	// tellEvery is how often the log has it that a listener is full.
+	tellEvery = time.Minute
 	// unixPrefix marks the address of a unix socket.
 	unixPrefix = "unix:"
 )
@@ -44,6 +46,19 @@ type Endpoint struct {
 	// Mode of a unix socket when it is made; 0: 0600. More is for handlers that check
 	// the peer.
 	Mode fs.FileMode
+	// Places is how many connections there are at a time; 0: DefaultPlaces. The next one
+	// waits until a place comes free.
+	Places int
+	// Within is how long a request may take from its header to the end of its answer,
+	// whatever its sender does not send or read; 0: however long, as a stream does.
+	Within time.Duration
+}
+
+func (e *Endpoint) places() int {
+	if e.Places == 0 {
+		return DefaultPlaces
+	}
+	return e.Places
 }
 
 // server is one address. What it serves is exchanged while it serves: a request stays
@@ -51,19 +66,51 @@ type Endpoint struct {
 type server struct {
 	net.Listener // the one that is bound
 	http         *http.Server
+	places       *places
+	log          *slog.Logger
+	told         time.Time // when it was said that every place is taken
 	endpoint     atomic.Pointer[Endpoint]
 }
 
-// Accept begins TLS where the endpoint of the moment wants it.
+// Accept waits for a place, and begins TLS where the endpoint of the moment wants it.
 func (b *server) Accept() (net.Conn, error) {
 	c, err := b.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
+	if !b.places.try() && !b.makeRoom() {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
+	c = &placed{c, sync.OnceFunc(b.places.leave)}
 	if config := b.endpoint.Load().TLS; config != nil {
 		return tls.Server(c, config), nil
 	}
 	return c, nil
+}
+
+// makeRoom waits for a place. Meanwhile connections without a request are closed, and the
+// others when theirs has ended: a place is for who has something to ask.
+func (b *server) makeRoom() bool {
+	if now := time.Now(); now.Sub(b.told) >= tellEvery {
+		b.told = now
+		b.log.Warn("every connection of a listener is in use: the next one waits", "listener", b.Addr().String(), "connections", b.endpoint.Load().places())
+	}
+	b.http.SetKeepAlivesEnabled(false)
+	defer b.http.SetKeepAlivesEnabled(true)
+	return b.places.wait()
+}
+
+// Close stops listening, and lets nobody wait for a place.
+func (b *server) Close() error {
+	b.places.close()
+	return b.Listener.Close()
+}
+
+// exchange serves another endpoint from now on.
+func (b *server) exchange(e *Endpoint) {
+	b.endpoint.Store(e)
+	b.places.allow(e.places())
 }
 
 // New makes a set that binds nothing yet. An address that is given up lets requests that
@@ -105,7 +152,7 @@ func (s *Set) Update(endpoints map[string]Endpoint) error {
 	}
 	maps.Copy(s.bound, fresh)
 	for address, e := range endpoints {
-		s.bound[address].endpoint.Store(&e)
+		s.bound[address].exchange(&e)
 	}
 	for _, f := range fresh { // what it serves is in place
 		go func() { _ = f.http.Serve(f) }()
@@ -141,16 +188,30 @@ func (s *Set) Close() {
 }
 
 func (s *Set) newServer(l net.Listener) *server {
-	b := &server{Listener: l}
+	b := &server{Listener: l, places: newPlaces(), log: s.log}
 	b.http = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			b.endpoint.Load().Handler.ServeHTTP(w, r)
+			e := b.endpoint.Load()
+			e.bound(w)
+			e.Handler.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ConnContext: WithConn,
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return b
+}
+
+// bound sets the time that a request has. The connection may have had one with another
+// endpoint before.
+func (e *Endpoint) bound(w http.ResponseWriter) {
+	control := http.NewResponseController(w)
+	if e.Within == 0 {
+		_ = control.SetWriteDeadline(time.Time{}) // none to read by is what it comes with
+		return
+	}
+	end := time.Now().Add(e.Within)
+	_, _ = control.SetReadDeadline(end), control.SetWriteDeadline(end)
 }
 
 // leave stops a server: it takes nothing new at once, and ends when what is under way has

@@ -80,7 +80,9 @@ func TestExchangeUnderLoad(t *testing.T) {
 		}
 		before := asked.Load()
 		for asked.Load() == before { // somebody asked this one
-			_, _ = http.Get(url)
+			if resp, err := http.Get(url); err == nil {
+				_ = resp.Body.Close()
+			}
 		}
 	}
 	stop.Store(true)

@@ -128,6 +128,16 @@ func (r *Room) SocketMode() fs.FileMode {
 	return 0o600
 }
 
+// Places is how many connections there may be at a time: twice what the routes serve, for
+// between two requests a connection waits.
+func (r *Room) Places() int {
+	under := 0
+	for _, t := range r.routes {
+		under += cap(t.slots)
+	}
+	return max(listen.DefaultPlaces, 2*under)
+}
+
 // WriteSecret writes the secret's file, if there is to be one and it is not in place.
 func (r *Room) WriteSecret() error {
 	if r.settings.SecretFile == "" || len(r.routes) == 0 {

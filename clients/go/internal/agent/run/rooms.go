@@ -24,6 +24,10 @@ import (
 	"github.com/cambio-sts/cambio/clients/go/internal/agent/target"
 )
 
+// answerTime bounds a request to a door or for the state: answers are short, and wait for
+// one exchange at most. What goes through the proxy may stream for hours.
+const answerTime = 2 * time.Minute
+
 // Rooms are what one configuration opens.
 type Rooms struct {
 	Config  *config.Config
@@ -81,7 +85,7 @@ func (r *Rooms) Endpoints(ops http.Handler) (map[string]listen.Endpoint, error) 
 	add("doors", r.DoorEndpoints())
 	add("proxy", r.ProxyEndpoints())
 	if at := r.Config.Ops.Listen; ops != nil && at != config.Off {
-		add("ops", map[string]listen.Endpoint{at: {Handler: ops}})
+		add("ops", map[string]listen.Endpoint{at: {Handler: ops, Within: answerTime}})
 	}
 	return all, errors.Join(faults...)
 }
@@ -91,7 +95,7 @@ func (r *Rooms) DoorEndpoints() map[string]listen.Endpoint {
 	endpoints := map[string]listen.Endpoint{}
 	secured := r.Door.TLS()
 	for address, handler := range r.Door.Handlers() {
-		endpoints[address] = listen.Endpoint{Handler: handler, TLS: secured[address]}
+		endpoints[address] = listen.Endpoint{Handler: handler, TLS: secured[address], Within: answerTime}
 	}
 	return endpoints
 }
@@ -100,7 +104,7 @@ func (r *Rooms) DoorEndpoints() map[string]listen.Endpoint {
 func (r *Rooms) ProxyEndpoints() map[string]listen.Endpoint {
 	endpoints := map[string]listen.Endpoint{}
 	for address, handler := range r.Proxy.Handlers() {
-		endpoints[address] = listen.Endpoint{Handler: handler, Mode: r.Proxy.SocketMode()}
+		endpoints[address] = listen.Endpoint{Handler: handler, Mode: r.Proxy.SocketMode(), Places: r.Proxy.Places()}
 	}
 	return endpoints
 }
