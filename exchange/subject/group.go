@@ -5,10 +5,6 @@ import (
 	"crypto/sha256"
 	"slices"
 	"sync/atomic"
-
-	"github.com/go-jose/go-jose/v4"
-
-	"github.com/cambio-sts/cambio/exchange"
 )
 
 // maxAttempts bounds the signatures that are tried for one token. Only a token
@@ -143,7 +139,6 @@ var errSignature = refused("the token's signature does not verify")
 
 // match tries the keys that could have signed. tried says that there were some.
 func (g *group) match(p *presented, sets []*keySet) (_ *trust, _ *key, tried bool, _ error) {
-	var signed *jose.JSONWebSignature
 	attempts := 0
 	for i, t := range g.trusts {
 		if sets[i] == nil || !t.accepts(p.algorithm) {
@@ -153,15 +148,8 @@ func (g *group) match(p *presented, sets []*keySet) (_ *trust, _ *key, tried boo
 			if attempts++; attempts > maxAttempts {
 				return nil, nil, true, refused(`the token names no key, and its issuer has too many to try them all: have it set "kid"`)
 			}
-			if signed == nil {
-				var err error
-				signed, err = jose.ParseSignedCompact(p.raw, []jose.SignatureAlgorithm{p.algorithm})
-				if err != nil {
-					return nil, nil, true, exchange.Fault(exchange.KindInvalidSubject, "the token is malformed", err)
-				}
-			}
-			if _, err := signed.Verify(k.public); err == nil {
-				return t, k, true, nil
+			if ok, err := k.verifies(p); err != nil || ok {
+				return t, k, true, err
 			}
 		}
 	}

@@ -27,6 +27,9 @@ var supported = []jose.SignatureAlgorithm{
 // presented is a token that was decoded and not yet believed.
 type presented struct {
 	raw       string
+	header    string // encoded
+	payload   []byte
+	signature []byte
 	algorithm jose.SignatureAlgorithm
 	keyID     string
 	typ       string // lower case, without "application/"; empty: absent
@@ -67,29 +70,29 @@ func checkForm(raw string) error {
 func decode(raw string) (presented, error) {
 	first := strings.IndexByte(raw, '.')
 	second := first + 1 + strings.IndexByte(raw[first+1:], '.')
-	header, err := decodePart(raw[:first])
+	p := presented{raw: raw, header: raw[:first]}
+	_, header, err := decodePart(p.header)
 	if err != nil {
 		return presented{}, malformed(fmt.Errorf("its header: %w", err))
 	}
-	p := presented{raw: raw}
 	if err := p.readHeader(header); err != nil {
 		return presented{}, err
 	}
-	if p.claims, err = decodePart(raw[first+1 : second]); err != nil {
+	if p.payload, p.claims, err = decodePart(raw[first+1 : second]); err != nil {
 		return presented{}, malformed(fmt.Errorf("its claims: %w", err))
 	}
-	if _, err := decodeBase64(raw[second+1:]); err != nil {
+	if p.signature, err = decodeBase64(raw[second+1:]); err != nil {
 		return presented{}, malformed(fmt.Errorf("its signature: %w", err))
 	}
 	return p, nil
 }
 
-func decodePart(part string) (map[string]any, error) {
-	text, err := decodeBase64(part)
-	if err != nil {
-		return nil, err
+func decodePart(part string) (text []byte, object map[string]any, err error) {
+	if text, err = decodeBase64(part); err != nil {
+		return nil, nil, err
 	}
-	return decodeObject(string(text))
+	object, err = decodeObject(string(text))
+	return text, object, err
 }
 
 var errBase64 = errors.New("it is not canonical base64url without padding (RFC 7515 section 2)")

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -30,6 +31,7 @@ type key struct {
 	algorithm string // `alg`; empty: any that fits its type
 	public    crypto.PublicKey
 	print     [sha256.Size]byte // RFC 7638 thumbprint: the key itself, whatever its name
+	heading   atomic.Pointer[heading]
 }
 
 // keySet is what an issuer publishes, as of one moment. It never changes.

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/cambio-sts/cambio/exchange"
 )
 
@@ -115,11 +113,10 @@ func (s *Self) read(raw string, now time.Time) (c claims, keyID string, err erro
 		return c, "", errSignature
 	}
 	for _, k := range set.candidates(&p) {
-		signed, err := jose.ParseSignedCompact(p.raw, []jose.SignatureAlgorithm{p.algorithm})
-		if err != nil {
-			return c, "", exchange.Fault(exchange.KindInvalidSubject, "the token is malformed", err)
-		}
-		if _, err := signed.Verify(k.public); err == nil {
+		switch ok, err := k.verifies(&p); {
+		case err != nil:
+			return c, "", err
+		case ok:
 			return c, k.id, c.readActors(exchange.SelfTrust)
 		}
 	}
