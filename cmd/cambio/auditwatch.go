@@ -67,7 +67,7 @@ error says how to go on without missing any.`,
 				}
 				return printRow(cmd.OutOrStdout(), one)
 			})
-			if last == "" {
+			if last == "" && statusOf(err, io.Discard) != statusFault {
 				last = after
 			}
 			if last != "" {
@@ -127,11 +127,7 @@ func (s *remote) tail(parent context.Context, query url.Values, silence time.Dur
 		return "", nil
 	}
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return "", unreachable(fmt.Errorf("%s cannot be reached: %w", s.base, err))
+		return "", s.lost(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net/http"
 	"regexp"
 
@@ -48,6 +48,9 @@ server makes the fingerprint of it, and neither keeps nor logs it.`,
 					return usage("the credential and the token cannot both come on standard input")
 				}
 				credential, err := readToken(name, cmd.InOrStdin())
+				if errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("%q is neither a fingerprint, which has 64 hexadecimal digits, nor a file that is here", name)
+				}
 				if err != nil {
 					return err
 				}
@@ -66,34 +69,17 @@ server makes the fingerprint of it, and neither keeps nor logs it.`,
 
 // findCredential asks the server what the ledger calls a credential.
 func (s *remote) findCredential(cmd *cobra.Command, credential string) (string, error) {
-	body, err := json.Marshal(map[string]any{"credential": credential, "page_size": 1})
+	a, err := s.post(cmd.Context(), "/v1/exchanges:findCredential", map[string]any{"credential": credential, "page_size": 1})
 	if err != nil {
 		return "", err
 	}
-	target := *s.base
-	target.Path += "/v1/exchanges:findCredential"
-	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodPost, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return "", fmt.Errorf("asking %s: %w", s.base, err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+s.token.Reveal())
-	resp, err := s.http.Do(req)
-	if err != nil {
-		return "", unreachable(fmt.Errorf("%s cannot be reached", s.base))
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return "", unreachable(fmt.Errorf("the answer of %s broke off: %w", s.base, err))
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", s.refused(answer{status: resp.StatusCode, body: text})
+	if a.status != http.StatusOK {
+		return "", s.refused(a)
 	}
 	var got struct {
 		Credential string `json:"credential"`
 	}
-	if err := json.Unmarshal(text, &got); err != nil || !fingerprint.MatchString(got.Credential) {
+	if err := json.Unmarshal(a.body, &got); err != nil || !fingerprint.MatchString(got.Credential) {
 		return "", fmt.Errorf("%s answered with something that is no fingerprint: is it Cambio's URL?", s.base)
 	}
 	return got.Credential, nil

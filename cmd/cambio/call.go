@@ -16,6 +16,7 @@ import (
 
 	"github.com/cambio-sts/cambio/cmd/cambio/clouds"
 	"github.com/cambio-sts/cambio/cmd/cambio/devworld"
+	"github.com/cambio-sts/cambio/exchange/policy"
 )
 
 // callFlags is an exchange with a cambio dev, and what it opens there.
@@ -47,6 +48,7 @@ For OCI a key is made for the one call.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	cmd.Flags().StringVar(&f.target, "target", "", "name of the target")
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.data, "data", defaultData, "data folder of the running cambio dev")
 	outputFlag(cmd, &f.output, "text")
@@ -80,9 +82,6 @@ func (f *callFlags) run(cmd *cobra.Command) error {
 	}
 	var key *rsa.PrivateKey
 	if provider == clouds.OCI {
-		if f.publicKey != "" || f.newKey != "" {
-			return usage("the call is signed with a key of its own: leave --public-key and --new-key out")
-		}
 		if key, err = rsa.GenerateKey(rand.Reader, newKeyBits); err != nil {
 			return fmt.Errorf("making a key: %w", err)
 		}
@@ -105,8 +104,12 @@ func (f *callFlags) run(cmd *cobra.Command) error {
 // provider is the kind of the target in dev's policy; empty: there is no such target.
 func (f *callFlags) provider() (string, error) {
 	l, err := (&policyFlags{dir: filepath.Join(f.data, "policy")}).load()
+	var faults policy.Faults
+	if errors.As(err, &faults) {
+		return "", fmt.Errorf("the policy in %s is at fault: cambio policy check --policy %[1]s shows where", filepath.Join(f.data, "policy"))
+	}
 	if err != nil {
-		return "", fmt.Errorf("the policy in %s is at fault: cambio policy check shows where", filepath.Join(f.data, "policy"))
+		return "", err
 	}
 	if t := l.revision.Target(f.target); t != nil {
 		return t.Provider, nil
@@ -116,15 +119,10 @@ func (f *callFlags) provider() (string, error) {
 
 // vend exchanges at the dev.
 func (f *callFlags) vend(cmd *cobra.Command, ready devworld.Ready, form url.Values) (credential, error) {
-	base, err := serverURL(ready.URL)
+	s, err := atDev(ready, f.data)
 	if err != nil {
 		return credential{}, err
 	}
-	client, err := newClient("")
-	if err != nil {
-		return credential{}, err
-	}
-	s := &remote{base: base, http: client}
 	a, err := s.ask(cmd.Context(), http.MethodPost, "/oauth2/token", nil, form)
 	if err != nil {
 		return credential{}, err

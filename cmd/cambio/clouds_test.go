@@ -283,7 +283,7 @@ func TestCallOutput(t *testing.T) {
 	for line, want := range map[string]string{
 		gateway + " | cambio call":                                                  "name the target",
 		gateway + " | cambio call --target bedrock --output yaml":                   "text or json",
-		gateway + " | cambio call --target oci-genai --new-key k.pem":               "a key of its own",
+		gateway + " | cambio call --target oci-genai --new-key k.pem":               "unknown flag: --new-key",
 		gateway + " | cambio call --target github-mcp":                              "does not play",
 		gateway + " | cambio call --target watsonx":                                 "passthrough_token",
 		gateway + " | cambio call --target nowhere":                                 "invalid_target",

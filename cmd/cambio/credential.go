@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/provider/aws"
@@ -19,6 +20,9 @@ import (
 
 // defaultVariable is what a credential is called that no SDK has a name for.
 const defaultVariable = "CAMBIO_TOKEN"
+
+// variableName is what a shell takes as the name of a variable.
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // newKeyBits is what OCI takes at least.
 const newKeyBits = 2048

@@ -74,7 +74,8 @@ revoked was not. The same command with --request-id tries those again.`,
 			cambio deny add --subject k8s:prod:agents:assistant --target github-mcp --reason INC-7 --expires 2h
 
 			# Stop a credential that leaked, known by its fingerprint in the ledger
-			cambio deny add --credential 3q2-7wAAAAA --reason "in a public log"
+			cambio deny add --reason "in a public log" \
+			  --credential 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 
 			# Stop a token of ours and all that was obtained with it
 			cambio deny add --lineage 019a9c7e-0f6b-7c2e-b1a4-3f0d5a2c9e81 --reason INC-7`),
@@ -95,6 +96,9 @@ revoked was not. The same command with --request-id tries those again.`,
 				return usage("say what to stop: --subject, --actor, --trust, --target, --rule, --credential or --lineage")
 			case strings.TrimSpace(reason) == "":
 				return usage("say why with --reason: it stands in the ledger")
+			}
+			if err := checkMatch(named); err != nil {
+				return err
 			}
 			asked["match"] = named
 			if expires != "" {
@@ -139,6 +143,17 @@ revoked was not. The same command with --request-id tries those again.`,
 	f.StringVar(&output, "output", "table", "table, or json for one object a line: the deny, then the credentials")
 	addReach(cmd, &r, true)
 	return cmd
+}
+
+// checkMatch refuses what nothing can match: a typing error must not look like a stop.
+func checkMatch(named map[string]string) error {
+	if name, ok := named["subject"]; ok && !strings.Contains(name, ":") { // an actor that an issuer asserts has any name
+		return usage("--subject %q is no canonical name, such as k8s:<trust>:<namespace>:<service account> or oidc:<trust>:<sub>: copy it from cambio audit list", name)
+	}
+	if c, ok := named["credential"]; ok && !fingerprint.MatchString(c) {
+		return usage("--credential takes 64 hexadecimal digits: cambio audit who-used finds those of a credential")
+	}
+	return nil
 }
 
 // momentAfter reads a duration from now, or a moment.

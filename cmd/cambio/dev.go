@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,9 @@ func (f *devFlags) run(cmd *cobra.Command) error {
 	}
 	log := newLogger(cmd.ErrOrStderr(), config.Log{Level: "info", Format: "text"})
 	p, err := bind(ctx, server.Options{Address: f.listen, Logger: log}, server.Options{Address: f.ops, Logger: log})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: choose others with --listen and --ops-listen, where port 0 takes a free one", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,7 +172,11 @@ func (f *devFlags) openStore(ctx context.Context, world *devworld.World, b *blue
 	if b.sealKey, err = world.SealKey(); err != nil {
 		return err
 	}
-	if err := sqlite.Migrate(ctx, world.Database()); err != nil {
+	err = sqlite.Migrate(ctx, world.Database())
+	if errors.Is(err, sqlite.ErrInUse) {
+		return fmt.Errorf("another cambio dev runs from %s: stop it, or name another folder with --data", world.Dir())
+	}
+	if err != nil {
 		return fmt.Errorf("preparing the database: %w", err)
 	}
 	if err := markDev(ctx, world.Database()); err != nil {

@@ -174,15 +174,10 @@ func (f *doctorFlags) dev(cmd *cobra.Command, names []string) ([]finding, error)
 	if err != nil {
 		return nil, err
 	}
-	base, err := serverURL(ready.URL)
+	s, err := atDev(ready, f.data)
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient("")
-	if err != nil {
-		return nil, err
-	}
-	s := &remote{base: base, http: client}
 	fmt.Fprintf(cmd.ErrOrStderr(), "the cambio dev in %s asks its providers\n", clean(filepath.Clean(f.data)))
 	a, err := s.ask(cmd.Context(), http.MethodPost, doctorPath, nil, url.Values{"target": names})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,18 +67,21 @@ that it gives for it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.target, "target", "", "name of the target")
+	flags.StringVar(&f.resource, "resource", "", "URI of the target")
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.output, "output", "json", "json (the endpoint's answer), token, or env (what SDKs read)")
-	cmd.Flags().StringVar(&f.variable, "variable", defaultVariable, "with --output env: what to call a credential that is one text")
+	flags.StringVar(&f.publicKey, "public-key", "", "PEM file of the public key that you will prove possession of")
+	flags.StringVar(&f.newKey, "new-key", "", "the same with a new RSA key, whose private half is written to this file in PEM")
+	flags.StringVar(&f.output, "output", "json", "json (the endpoint's answer), token, or env (what SDKs read)")
+	flags.StringVar(&f.variable, "variable", defaultVariable, "with --output env: what to call a credential that is one text")
 	addReach(cmd, &f.reach, false)
 	return cmd
 }
 
-// add adds the flags of the request.
+// add adds the flags of the request, save where it goes and what key it is bound to.
 func (f *exchangeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.target, "target", "", "name of the target")
-	flags.StringVar(&f.resource, "resource", "", "URI of the target")
 	flags.StringVar(&f.subjectFile, "subject-token-file", "-", "file of the token to exchange; - is standard input")
 	flags.StringVar(&f.subjectType, "subject-token-type", "jwt", "what it is: jwt, access_token, id_token, or a URI")
 	flags.StringVar(&f.actorFile, "actor-token-file", "", "file of the token of who acts for the subject")
@@ -86,33 +90,51 @@ func (f *exchangeFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.scopes, "scope", nil, "a scope to ask for; may be repeated")
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long it should live, such as 10m")
 	flags.StringVar(&f.reason, "reason", "", "why, for the ledger")
-	flags.StringVar(&f.publicKey, "public-key", "", "PEM file of the public key that you will prove possession of")
-	flags.StringVar(&f.newKey, "new-key", "", "the same with a new RSA key, whose private half is written to this file in PEM")
 }
 
 func (f *exchangeFlags) run(cmd *cobra.Command) error {
 	if !slices.Contains([]string{"json", "token", "env"}, f.output) {
 		return usage("--output is json, token or env, not %q", f.output)
 	}
+	if cmd.Flags().Changed("variable") {
+		switch {
+		case f.output != "env":
+			return usage("--variable is for --output env")
+		case !variableName.MatchString(f.variable):
+			return usage("--variable %q is no name of a variable: letters, digits and _, no digit first", f.variable)
+		}
+	}
 	form, err := f.form(cmd.InOrStdin())
 	if err != nil {
 		return err
 	}
+	body, err := f.vend(cmd, form)
+	if err != nil {
+		if f.newKey != "" {
+			_ = os.Remove(f.newKey) // nothing is bound to it
+		}
+		return err
+	}
+	return f.print(cmd.OutOrStdout(), body)
+}
+
+// vend asks the token endpoint.
+func (f *exchangeFlags) vend(cmd *cobra.Command, form url.Values) ([]byte, error) {
 	s, err := f.find(cmd, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a, err := s.ask(cmd.Context(), http.MethodPost, "/oauth2/token", nil, form)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if a.status != http.StatusOK {
 		if f.output == "json" && json.Valid(a.body) {
 			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", a.body)
 		}
-		return s.refused(a)
+		return nil, s.refused(a)
 	}
-	return f.print(cmd.OutOrStdout(), a.body)
+	return a.body, nil
 }
 
 // form makes the request of RFC 8693 §2.1.

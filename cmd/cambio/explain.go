@@ -98,6 +98,9 @@ func (f *explainFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if !f.asksServer(cmd) && (f.server.tokenFile != "" || f.server.caFile != "") {
+		return usage("--token-file and --ca-file are for a server, whose emergency denies are looked at: name it with --url, or leave them out")
+	}
 	l, err := f.load()
 	if err != nil {
 		return err
@@ -144,6 +147,9 @@ func (f *explainFlags) question() (exchange.Question, error) {
 		q.Audiences = []string{f.target}
 	default:
 		q.Resources = []string{f.resource}
+	}
+	if f.lifetime < 0 || f.lifetime%time.Second != 0 {
+		return q, usage("--lifetime is whole seconds, not %s", f.lifetime)
 	}
 	var err error
 	if f.at != "" {

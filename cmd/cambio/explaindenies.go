@@ -40,10 +40,15 @@ func (e emergency) fact() string {
 	return fmt.Sprintf("none of %d in force stops this", e.of)
 }
 
+// asksServer reports that a server was named.
+func (f *explainFlags) asksServer(cmd *cobra.Command) bool {
+	return f.server.url != "" || cmd.Flags().Changed("data")
+}
+
 // lookAtDenies asks the server that was named, if one was, and lets what stops the
 // request turn the answer.
 func (f *explainFlags) lookAtDenies(cmd *cobra.Command, l *loaded, q exchange.Question, e *explained) error {
-	if f.server.url == "" && !cmd.Flags().Changed("data") {
+	if !f.asksServer(cmd) {
 		return nil
 	}
 	s, err := f.server.find(cmd, true)

@@ -44,6 +44,9 @@ configuration that serve reads. The service role is made if there is none.`,
 				return err
 			}
 			if path := c.Store.SQLite.Path; path != "" {
+				if ownerFile != "" || role != "" || password {
+					return usage("--owner-dsn-file, --service-role and --set-password are for PostgreSQL, and the store is SQLite: leave them out")
+				}
 				if err := sqlite.Migrate(cmd.Context(), path); err != nil {
 					return fmt.Errorf("migrating the database: %w", err)
 				}

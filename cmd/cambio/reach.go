@@ -57,12 +57,16 @@ type remote struct {
 	base  *url.URL
 	token exchange.Secret // empty: none is presented
 	http  *http.Client
+	dev   string // data folder that named it; empty: a person did
 }
 
 // find settles where the server is. A flag wins over the environment, and either
 // over a data folder; but a --data that was given wins over the environment.
 func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 	chosen := cmd.Flags().Changed("data")
+	if chosen && r.url != "" {
+		return nil, usage("choose one: --url or --data")
+	}
 	environ := func(name string) string {
 		if chosen {
 			return ""
@@ -70,6 +74,7 @@ func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 		return os.Getenv(name)
 	}
 	where, caFile, tokenFile := either(r.url, environ("CAMBIO_URL")), either(r.caFile, environ("CAMBIO_CA_FILE")), either(r.tokenFile, environ("CAMBIO_TOKEN_FILE"))
+	dev := ""
 	if where == "" {
 		ready, err := devworld.FindReady(r.data)
 		if errors.Is(err, devworld.ErrNoData) {
@@ -82,13 +87,13 @@ func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 		if r.operator {
 			token = devworld.OperatorToken(r.data)
 		}
-		where, tokenFile = ready.URL, either(tokenFile, token)
+		dev, where, tokenFile = r.data, ready.URL, either(tokenFile, token)
 	}
 	base, err := serverURL(where)
 	if err != nil {
 		return nil, err
 	}
-	s := &remote{base: base}
+	s := &remote{base: base, dev: dev}
 	if needsToken {
 		if tokenFile == "" {
 			return nil, usage("say who you are with --token-file or CAMBIO_TOKEN_FILE: a file with a token of an issuer that the server trusts")
@@ -99,6 +104,17 @@ func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 	}
 	s.http, err = newClient(caFile)
 	return s, err
+}
+
+// atDev is the cambio dev that runs from a data folder, to whom nobody says who they
+// are.
+func atDev(ready devworld.Ready, data string) (*remote, error) {
+	base, err := serverURL(ready.URL)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient("")
+	return &remote{base: base, http: client, dev: data}, err
 }
 
 func either(first, second string) string {
@@ -185,11 +201,7 @@ func (s *remote) send(ctx context.Context, method, path string, query url.Values
 	}
 	resp, err := s.http.Do(req)
 	if err != nil {
-		var ue *url.Error
-		if errors.As(err, &ue) {
-			err = ue.Err // without the URL, which a filter may make long
-		}
-		return answer{}, unreachable(fmt.Errorf("%s cannot be reached: %w", s.base, err))
+		return answer{}, s.lost(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -204,6 +216,23 @@ func (s *remote) send(ctx context.Context, method, path string, query url.Values
 		return answer{}, fmt.Errorf("%s answered with something that is not JSON: is it Cambio's URL?", s.base)
 	}
 	return answer{status: resp.StatusCode, body: bytes.TrimSpace(text)}, nil
+}
+
+// lost says that no answer came, and what to look at.
+func (s *remote) lost(err error) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // without the URL, which a filter may make long
+	}
+	advice := "is the URL right, and does a server run there?"
+	var stranger x509.UnknownAuthorityError
+	switch {
+	case s.dev != "":
+		advice = fmt.Sprintf("%s names it, and may be of a cambio dev that has died: start it again", devworld.ReadyFile(s.dev))
+	case errors.As(err, &stranger):
+		advice = "name the roots to trust with --ca-file or CAMBIO_CA_FILE"
+	}
+	return unreachable(fmt.Errorf("%s cannot be reached: %w: %s", s.base, err, advice))
 }
 
 // refusal is the error of RFC 6749 §5.2 in an answer.

@@ -75,7 +75,7 @@ func discover(ctx context.Context, issuer string) (*discovery, error) {
 	client.Timeout = keysTimeout
 	d := &discovery{client: client, issuer: issuer}
 	if d.last, err = d.fetch(ctx); err != nil {
-		return nil, unreachable(fmt.Errorf("finding the keys of %s: %w", issuer, err))
+		return nil, fmt.Errorf("finding the keys of %s: %w: is it the issuer's URL? Otherwise give its keys in a file with --jwks", issuer, err)
 	}
 	d.when = time.Now()
 	return d, nil
@@ -135,7 +135,7 @@ func (d *discovery) get(ctx context.Context, address string) ([]byte, error) {
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, err
+		return nil, unreachable(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxKeySet+1))

@@ -30,6 +30,9 @@ in its data folder. It is good for one hour, and with that dev only.`,
 			cambio token --trust corp --user zoe --group engineering --group security`),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if audience == "" {
+				return usage("--audience says whom the token is for: name somebody, or leave it out for %s", devworld.Audience)
+			}
 			var mint func(w *devworld.World) (exchange.Secret, error)
 			switch trust {
 			case devworld.ClusterTrust:

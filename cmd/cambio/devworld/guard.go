@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -50,12 +51,15 @@ func localAuthority(authority string, r *http.Request) bool {
 // CheckAddress refuses every address to listen on but one of this machine alone
 // (S35).
 func CheckAddress(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%q is no host:port: write 127.0.0.1:8080", address)
 	}
 	if !exchange.LoopbackHost(host) {
 		return fmt.Errorf("this listens on this machine only: write 127.0.0.1 instead of %q", host)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q is no port: write a number up to 65535", port)
 	}
 	return nil
 }
