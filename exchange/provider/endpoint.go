@@ -31,6 +31,7 @@ var (
 type Answer struct {
 	Status int
 	Header http.Header
+	host   string
 	body   []byte
 	sent   []exchange.Secret
 	now    time.Time
@@ -44,17 +45,20 @@ type Answer struct {
 // that reads more from it.
 func Ask(client *http.Client, r *http.Request, now func() time.Time, sent ...exchange.Secret) (*Answer, error) {
 	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", "cambio")
+	if r.Header.Get("User-Agent") == "" { // an SDK says more
+		r.Header.Set("User-Agent", "cambio")
+	}
 	response, err := client.Do(r)
 	if err != nil {
-		return nil, exchange.Fault(exchange.KindUnavailable, "the provider could not be reached; try again", withoutURL(err))
+		return nil, exchange.Fault(exchange.KindUnavailable, "the provider could not be reached; try again",
+			fmt.Errorf("asking %s: %w", r.URL.Hostname(), withoutURL(err)))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
 		return nil, exchange.Fault(exchange.KindUnavailable, "the provider's answer broke off; try again", withoutURL(err))
 	}
-	a := &Answer{Status: response.StatusCode, Header: response.Header, body: body, sent: sent, now: now()}
+	a := &Answer{Status: response.StatusCode, Header: response.Header, host: r.URL.Hostname(), body: body, sent: sent, now: now()}
 	media, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	switch {
 	case len(body) > maxAnswer:
@@ -85,6 +89,17 @@ func withoutURL(err error) error {
 	return err
 }
 
+// Response is the answer as an SDK reads it, whose transport asked for it.
+func (a *Answer) Response(r *http.Request) *http.Response {
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", a.Status, http.StatusText(a.Status)), StatusCode: a.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.Header.Clone(), Body: io.NopCloser(bytes.NewReader(a.body)), ContentLength: int64(len(a.body)), Request: r,
+	}
+}
+
+// RetryAfter is when the answer asks to be asked again; zero: it does not say.
+func (a *Answer) RetryAfter() time.Duration { return RetryAfter(a.Header, a.now) }
+
 // Decode reads a good answer's JSON object into a struct.
 func (a *Answer) Decode(into any) error {
 	if err := json.Unmarshal(a.body, into); err != nil {
@@ -97,7 +112,7 @@ func (a *Answer) Decode(into any) error {
 // hold nothing of the answer.
 func (a *Answer) Unusable(cause error) *exchange.Error {
 	return exchange.Fault(exchange.KindUnavailable, "the provider's answer cannot be used; try again",
-		fmt.Errorf("the answer has status %d: %w", a.Status, cause))
+		fmt.Errorf("the answer of %s has status %d: %w", a.host, a.Status, cause))
 }
 
 // OAuthError is the error of RFC 6749 §5.2, where the answer holds one.
@@ -121,7 +136,7 @@ func (a *Answer) Fault(kind exchange.Kind, advice string) *exchange.Error {
 	}
 	e := exchange.Fault(kind, advice, fmt.Errorf("the provider answered %d: %s", a.Status, said))
 	if kind == exchange.KindThrottled || kind == exchange.KindUnavailable {
-		e.RetryAfter = RetryAfter(a.Header, a.now)
+		e.RetryAfter = a.RetryAfter()
 	}
 	return e
 }

@@ -179,6 +179,7 @@ func TestS1AssertionsGoToTheAuthorityAlone(t *testing.T) {
 	defer stolen.Close()
 	elsewhere := stolen.URL
 	liar := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"issuer":"https://%s/x/v2.0","authorization_endpoint":"https://%s/a","token_endpoint":"%s/token"}`, r.Host, r.Host, elsewhere)
 	}))
 	defer liar.Close()

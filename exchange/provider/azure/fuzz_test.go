@@ -1,12 +1,11 @@
 package azure
 
 import (
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/provider/providertest"
 )
 
 // FuzzRefusal: whatever Entra says, it becomes an error of the house that repeats
@@ -17,11 +16,11 @@ func FuzzRefusal(f *testing.F) {
 		`{"error":"invalid_client","error_description":"AADSTS50027: eyJhbGciOiJSUzI1NiJ9.e30.c2ln"}`,
 		`{"error_codes":["x"]}`, `{"error":1}`, `{"error_codes":[-5]}`, `<html>`, ``, `{"error":"eyJ.e30.c2ln"}`,
 	} {
-		f.Add(400, []byte(body))
-		f.Add(503, []byte(body))
+		f.Add(uint8(0), body)
+		f.Add(uint8(103), body)
 	}
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		err := (&driver{}).explain(readRefusal(status, http.Header{}, body, time.Unix(0, 0)), nil)
+	f.Fuzz(func(t *testing.T, above uint8, body string) {
+		err := (&driver{}).explain(readRefusal(providertest.Refused(t, 400+int(above)%200, body)), nil)
 		e, ok := err.(*exchange.Error)
 		if !ok || e.Advice == "" {
 			t.Fatalf("%v", err)
@@ -79,7 +78,7 @@ func TestUnknownCodes(t *testing.T) {
 		{500, `{"error":"server_error"}`, exchange.KindUnavailable},
 		{403, `<html>`, exchange.KindUnavailable},
 	} {
-		if got := readRefusal(c.status, http.Header{}, []byte(c.body), time.Unix(0, 0)).kind(); got != c.want {
+		if got := readRefusal(providertest.Refused(t, c.status, c.body)).kind(); got != c.want {
 			t.Errorf("%d %s: %v, want %v", c.status, c.body, got, c.want)
 		}
 	}

@@ -1,7 +1,6 @@
 package azure
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -46,15 +45,15 @@ var (
 
 // readRefusal reads an error answer (Microsoft identity platform, "Error codes"):
 // only what has the form of a code gets through.
-func readRefusal(status int, header http.Header, body []byte, now time.Time) *refusal {
-	r := &refusal{Status: status, RetryAfter: provider.RetryAfter(header, now)}
+func readRefusal(a *provider.Answer) *refusal {
+	r := &refusal{Status: a.Status, RetryAfter: a.RetryAfter()}
 	var answer struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 		Codes       []int  `json:"error_codes"`
 		Trace       string `json:"trace_id"`
 	}
-	if json.Unmarshal(body, &answer) != nil {
+	if a.Decode(&answer) != nil {
 		return r
 	}
 	if wordForm.MatchString(answer.Error) {

@@ -1,21 +1,17 @@
 package azure
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
-)
 
-// maxAnswer bounds an answer in bytes. A token with many groups has some 10 KiB.
-const maxAnswer = 256 << 10
+	"github.com/cambio-sts/cambio/exchange/provider"
+)
 
 // documentLife is how long the authority's discovery document is kept: a fresh
 // credential for each vending would fetch it each time.
@@ -28,7 +24,7 @@ type wire struct {
 	now       func() time.Time
 
 	mu       sync.Mutex
-	document []byte // OpenID configuration
+	document *provider.Answer // OpenID configuration
 	until    time.Time
 }
 
@@ -52,35 +48,22 @@ func (c *call) Do(r *http.Request) (*http.Response, error) {
 	discovery := r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, discoveryPath)
 	if discovery {
 		if known := c.known(); known != nil {
-			return answerOf(r, known), nil
+			return known.Response(r), nil
 		}
 	}
 	if c.correlation != "" {
 		r.Header.Set("client-request-id", c.correlation)
 	}
-	answer, err := c.client.Do(r)
-	if err != nil {
-		return nil, c.fail(withoutURL(err))
-	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
-	_ = answer.Body.Close()
-	if err != nil {
-		return nil, c.fail(fmt.Errorf("reading Entra's answer: %w", err))
-	}
+	a, err := provider.Ask(c.client, r, c.now)
 	switch {
-	case len(body) > maxAnswer:
-		return nil, c.fail(fmt.Errorf("the answer has over %d bytes", maxAnswer))
-	case answer.StatusCode >= 300 && answer.StatusCode < 400:
-		return nil, c.fail(fmt.Errorf("the answer is %d, a redirect", answer.StatusCode))
-	case answer.StatusCode != http.StatusOK:
-		c.refused = readRefusal(answer.StatusCode, answer.Header, body, c.now())
-	case !json.Valid(body):
-		return nil, c.fail(errors.New("the answer is not JSON"))
+	case a == nil:
+		return nil, c.fail(err)
+	case a.Status != http.StatusOK:
+		c.refused = readRefusal(a)
 	case discovery:
-		c.keep(body)
+		c.keep(a)
 	}
-	answer.Body = io.NopCloser(bytes.NewReader(body))
-	return answer, nil
+	return a.Response(r), nil
 }
 
 func (c *call) fail(err error) error {
@@ -102,24 +85,7 @@ func (c *call) verdict(ctx context.Context) error {
 	return errors.New("the answer lacks what azidentity asks of one")
 }
 
-// withoutURL drops the URL that http.Client puts around errors.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return fmt.Errorf("reaching Entra: %w", u.Err)
-	}
-	return fmt.Errorf("reaching Entra: %w", err)
-}
-
-func answerOf(r *http.Request, body []byte) *http.Response {
-	return &http.Response{
-		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)),
-		ContentLength: int64(len(body)), Request: r,
-	}
-}
-
-func (w *wire) known() []byte {
+func (w *wire) known() *provider.Answer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.now().Before(w.until) {
@@ -130,13 +96,13 @@ func (w *wire) known() []byte {
 
 // keep remembers the document if it is usable: what leads elsewhere is asked for
 // anew until somebody has repaired it.
-func (w *wire) keep(body []byte) {
+func (w *wire) keep(a *provider.Answer) {
 	var document struct {
 		Authorization string `json:"authorization_endpoint"`
 		Token         string `json:"token_endpoint"`
 		Issuer        string `json:"issuer"`
 	}
-	if json.Unmarshal(body, &document) != nil || document.Authorization == "" || document.Issuer == "" {
+	if a.Decode(&document) != nil || document.Authorization == "" || document.Issuer == "" {
 		return
 	}
 	if u, err := url.Parse(document.Token); err != nil || u.Scheme != "https" || !strings.EqualFold(u.Host, w.authority) {
@@ -144,5 +110,5 @@ func (w *wire) keep(body []byte) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.document, w.until = body, w.now().Add(documentLife)
+	w.document, w.until = a, w.now().Add(documentLife)
 }

@@ -1,12 +1,11 @@
 package gcp
 
 import (
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
+	"github.com/cambio-sts/cambio/exchange/provider/providertest"
 )
 
 // FuzzRefusal: whatever Google says, it becomes an error of the house that repeats
@@ -17,15 +16,15 @@ func FuzzRefusal(f *testing.F) {
 		`{"error":{"code":403,"message":"denied","status":"PERMISSION_DENIED","details":[{"reason":"IAM_PERMISSION_DENIED"}]}}`,
 		`{"error":{"details":"x"}}`, `{"error":[1]}`, `{"error":null}`, `<html>`, ``, `{"error":"eyJhbGciOiJSUzI1NiJ9.e30.c2ln"}`,
 	} {
-		f.Add(400, true, []byte(body))
-		f.Add(429, false, []byte(body))
+		f.Add(uint8(0), true, body)
+		f.Add(uint8(29), false, body)
 	}
-	f.Fuzz(func(t *testing.T, status int, impersonating bool, body []byte) {
+	f.Fuzz(func(t *testing.T, above uint8, impersonating bool, body string) {
 		path := "/v1/token"
 		if impersonating {
 			path = "/v1/projects/-/serviceAccounts/x:generateAccessToken"
 		}
-		err := explain(readRefusal(path, status, http.Header{}, body, time.Unix(0, 0)))
+		err := explain(readRefusal(path, providertest.Refused(t, 400+int(above)%200, body)))
 		e, ok := err.(*exchange.Error)
 		if !ok || e.Advice == "" {
 			t.Fatalf("%v", err)

@@ -54,13 +54,13 @@ var wordForm = regexp.MustCompile(`^[A-Za-z_]{1,64}$`)
 
 // readRefusal reads an error of either service: OAuth's shape (RFC 6749 §5.2) or that
 // of google.rpc.Status.
-func readRefusal(path string, status int, header http.Header, body []byte, now time.Time) *refusal {
-	r := &refusal{impersonating: strings.Contains(path, "/serviceAccounts/"), status: status, retryAfter: provider.RetryAfter(header, now)}
+func readRefusal(path string, a *provider.Answer) *refusal {
+	r := &refusal{impersonating: strings.Contains(path, "/serviceAccounts/"), status: a.Status, retryAfter: a.RetryAfter()}
 	var answer struct {
 		Error       json.RawMessage `json:"error"`
 		Description string          `json:"error_description"`
 	}
-	if json.Unmarshal(body, &answer) != nil {
+	if a.Decode(&answer) != nil {
 		return r
 	}
 	var rpc struct {

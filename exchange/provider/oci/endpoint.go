@@ -1,20 +1,15 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,9 +18,6 @@ import (
 	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/exchange/provider"
 )
-
-// maxAnswer bounds an answer of the token endpoint in bytes.
-const maxAnswer = 64 << 10
 
 // form is the request of the exchange. The key, the type and the resource are the
 // target's and ours; nothing in it is a caller's, save the key.
@@ -79,95 +71,71 @@ func newEndpoint(s *Settings, host string, d provider.Deps) (*endpoint, error) {
 
 // post sends the form and returns the token of the answer.
 func (e *endpoint) post(ctx context.Context, form url.Values, hidden ...exchange.Secret) (string, error) {
-	answer, err := e.call(ctx, form)
+	a, err := e.call(ctx, form, hidden...)
 	if err != nil {
 		return "", err
 	}
-	if answer.status != http.StatusOK {
-		return "", answer.refusal(e.now(), hidden)
-	}
-	if !answer.json() {
-		return "", unusable(errors.New("it is no JSON"))
+	if a.Status != http.StatusOK {
+		return "", refusal(a)
 	}
 	var body struct {
 		Token string `json:"token"`
 	}
-	if err := json.Unmarshal(answer.body, &body); err != nil || body.Token == "" {
-		return "", unusable(errors.New("it has no token"))
+	if err := a.Decode(&body); err != nil {
+		return "", err
+	}
+	if body.Token == "" {
+		return "", a.Unusable(errors.New("it has no token"))
 	}
 	return body.Token, nil
 }
 
-func (e *endpoint) call(ctx context.Context, form url.Values) (*answer, error) {
+// call asks by the SDK, which signs. The SDK's own errors quote the answer; what the
+// tee saw does not.
+func (e *endpoint) call(ctx context.Context, form url.Values, hidden ...exchange.Secret) (*provider.Answer, error) {
 	signer, err := e.auth.signer(ctx)
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "/token", strings.NewReader(form.Encode()))
+	request, err := provider.PostForm(ctx, "/token", form)
 	if err != nil {
-		return nil, fmt.Errorf("making the request: %w", err)
+		return nil, err
 	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.Header.Set("Accept", "application/json")
 	request.Header.Set("Content-Length", strconv.FormatInt(request.ContentLength, 10)) // the signer reads it there
 	client := e.client                                                                 // a copy, for the answer of this one call
-	tee := &tee{http: e.http}
+	tee := &tee{endpoint: e, hidden: hidden}
 	client.HTTPClient, client.Signer = tee, signer
 	response, err := client.Call(ctx, request)
 	if response != nil {
 		_ = response.Body.Close()
 	}
-	if tee.answer != nil { // the SDK's error quotes the body, ours does not
+	switch {
+	case tee.answer != nil:
 		return tee.answer, nil
-	}
-	if err == nil {
-		err = errors.New("it did not answer")
-	}
-	if errors.Is(err, errTooLong) {
-		return nil, unusable(err)
+	case tee.failure != nil:
+		return nil, tee.failure
+	case err == nil:
+		err = errors.New("it was not called")
 	}
 	return nil, exchange.Fault(exchange.KindUnavailable, "the identity domain could not be reached; try again",
 		fmt.Errorf("calling the identity domain: %w", err))
 }
 
-// tee is the SDK's way out: it calls by our client, and keeps the answer, of which
-// the SDK makes an error without a reason.
+// tee is the SDK's way out for one call. It keeps the answer, of which the SDK makes
+// an error without a reason.
 type tee struct {
-	http   *http.Client
-	answer *answer
+	*endpoint
+	hidden  []exchange.Secret
+	answer  *provider.Answer
+	failure error
 }
 
-var errTooLong = fmt.Errorf("the answer has over %d bytes", maxAnswer)
-
-// Do is one call.
+// Do is the call.
 func (t *tee) Do(r *http.Request) (*http.Response, error) {
-	response, err := t.http.Do(r)
-	if err != nil {
-		return nil, err
+	if t.answer, t.failure = provider.Ask(t.http, r, t.now, t.hidden...); t.answer == nil {
+		return nil, t.failure
 	}
-	defer response.Body.Close() //nolint:errcheck // it is read, or given up
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	if len(body) > maxAnswer {
-		return nil, errTooLong
-	}
-	t.answer = &answer{status: response.StatusCode, header: response.Header, body: body}
-	response.Body = io.NopCloser(bytes.NewReader(body))
-	return response, nil
-}
-
-// answer is what the token endpoint said.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-func (a *answer) json() bool {
-	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
-	return err == nil && media == "application/json"
+	return t.answer.Response(r), nil
 }
 
 // noSigner is for a client whose signer is set for each call.
