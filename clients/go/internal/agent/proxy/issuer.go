@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -26,26 +27,35 @@ type issuer struct {
 	put    func(ctx context.Context, req *http.Request, body []byte, c *cambio.Credential) error
 }
 
-// newIssuer makes what an Auth says, of a source, or of a request where there is a key
-// to bind to.
-func (t *route) newIssuer(client *cambio.Client, request cambio.Request) (*issuer, error) {
+// mint makes issuers. It is all that they depend on beside the request, so that they may
+// outlive the route that asked for them first.
+type mint struct {
+	client *cambio.Client
+	auth   *Auth
+	key    *rsa.PrivateKey // of OCI signatures
+	now    func() time.Time
+}
+
+// issuer makes what an Auth says, of a source, or of a request where there is a key to
+// bind to.
+func (m *mint) issuer(request cambio.Request) (*issuer, error) {
 	switch {
-	case t.auth.OCI != nil:
-		session, err := oci.NewSession(client, request, t.key)
+	case m.auth.OCI != nil:
+		session, err := oci.NewSession(m.client, request, m.key)
 		if err != nil {
 			return nil, err
 		}
 		return &issuer{source: session.Source(), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
 			return session.SignWith(c, req)
 		}}, nil
-	case t.auth.AWS != nil:
-		return &issuer{source: client.TokenSource(request), put: t.signAWS}, nil
-	case t.auth.Header != "":
-		return &issuer{source: client.TokenSource(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
-			return putHeader(req, t.auth.Header, "", c)
+	case m.auth.AWS != nil:
+		return &issuer{source: m.client.TokenSource(request), put: m.signAWS}, nil
+	case m.auth.Header != "":
+		return &issuer{source: m.client.TokenSource(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
+			return putHeader(req, m.auth.Header, "", c)
 		}}, nil
 	}
-	return &issuer{source: client.TokenSource(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
+	return &issuer{source: m.client.TokenSource(request), put: func(_ context.Context, req *http.Request, _ []byte, c *cambio.Credential) error {
 		return putHeader(req, "Authorization", "Bearer ", c)
 	}}, nil
 }
@@ -63,22 +73,22 @@ func putHeader(req *http.Request, name, scheme string, c *cambio.Credential) err
 }
 
 // signAWS signs a request whose body is given, or with UnsignedPayload one that streams.
-func (t *route) signAWS(ctx context.Context, req *http.Request, body []byte, c *cambio.Credential) error {
+func (m *mint) signAWS(ctx context.Context, req *http.Request, body []byte, c *cambio.Credential) error {
 	credentials, err := cambioaws.Read(c)
 	if err != nil {
 		return refuse(http.StatusBadGateway, "wrong_credential", "%v", err)
 	}
 	hash := "UNSIGNED-PAYLOAD"
-	if !t.auth.AWS.UnsignedPayload {
+	if !m.auth.AWS.UnsignedPayload {
 		sum := sha256.Sum256(body)
 		hash = hex.EncodeToString(sum[:])
 	}
-	s3 := strings.HasPrefix(t.auth.AWS.Service, "s3")
-	if s3 || t.auth.AWS.UnsignedPayload {
+	s3 := strings.HasPrefix(m.auth.AWS.Service, "s3")
+	if s3 || m.auth.AWS.UnsignedPayload {
 		req.Header.Set("X-Amz-Content-Sha256", hash)
 	}
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = s3 })
-	if err := signer.SignHTTP(ctx, credentials, req, hash, t.auth.AWS.Service, t.auth.AWS.Region, t.now().UTC()); err != nil {
+	if err := signer.SignHTTP(ctx, credentials, req, hash, m.auth.AWS.Service, m.auth.AWS.Region, m.now().UTC()); err != nil {
 		return fmt.Errorf("signing: %w", err)
 	}
 	return nil

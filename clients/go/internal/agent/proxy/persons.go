@@ -10,9 +10,9 @@ import (
 )
 
 // persons keeps the issuer of each user's credential, by the whole hash of the token
-// that the user came with, no longer than that token lives.
+// that the user came with, no longer than that token lives. A reload that changes nothing
+// of what is asked for hands it on: each token is verified in each request anew.
 type persons struct {
-	max  int
 	now  func() time.Time
 	make func(token cambio.Secret) (*issuer, error)
 
@@ -27,13 +27,13 @@ type person struct {
 	expires time.Time
 }
 
-func newPersons(most int, now func() time.Time, make func(cambio.Secret) (*issuer, error)) *persons {
-	return &persons{max: most, now: now, make: make, byKey: map[[sha256.Size]byte]*list.Element{}, order: list.New()}
+func newPersons(now func() time.Time, make func(cambio.Secret) (*issuer, error)) *persons {
+	return &persons{now: now, make: make, byKey: map[[sha256.Size]byte]*list.Element{}, order: list.New()}
 }
 
 // of is the issuer for a token that was verified in this request. Who was away the
-// longest makes room.
-func (p *persons) of(v verified) (*issuer, error) {
+// longest makes room, where there are most already.
+func (p *persons) of(v verified, most int) (*issuer, error) {
 	key := sha256.Sum256([]byte(v.token.Reveal()))
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +45,7 @@ func (p *persons) of(v verified) (*issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for p.order.Len() >= p.max {
+	for p.order.Len() >= most {
 		p.remove(p.order.Back())
 	}
 	p.byKey[key] = p.order.PushFront(&person{key, made, v.expires})

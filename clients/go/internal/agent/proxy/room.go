@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -35,14 +36,16 @@ type Deps struct {
 	Now      func() time.Time
 	Random   io.Reader             // nil: the machine's
 	Registry prometheus.Registerer // nil: nothing is counted
-	// Previous is the room before a reload: the secret that callers hold goes on, and the
-	// key that tokens of OCI are bound to. nil at the start.
+	// Previous is the room before a reload: the secret that callers hold goes on, the key
+	// that tokens of OCI are bound to, and users' credentials that would be asked for in
+	// the same way. nil at the start.
 	Previous *Room
 }
 
 // Room is the proxy of one configuration.
 type Room struct {
 	settings Settings
+	targets  *target.Targets
 	filled   []Route
 	hosts    []string
 	routes   []*route // a longer prefix before a shorter one
@@ -67,7 +70,7 @@ func New(s Settings, d Deps) (*Room, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Room{settings: s, log: d.Log, now: d.Now, meters: m}
+	r := &Room{settings: s, targets: d.Targets, log: d.Log, now: d.Now, meters: m}
 	if d.Previous != nil {
 		r.secret, r.key = d.Previous.secret, d.Previous.key
 	} else if r.secret, err = secret.New(random); err != nil {
@@ -88,11 +91,10 @@ func New(s Settings, d Deps) (*Room, error) {
 			if r.key == nil { // one for all: the servers' tokens are bound to it, and it never leaves
 				r.key, err = oci.NewKey(random)
 			}
-			t.key = r.key
 		}
 		if err == nil {
 			t.memory = memory
-			err = t.issue(filled, d)
+			err = t.issue(filled, d, r.key)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d]: %w", i, err)
@@ -106,6 +108,20 @@ func New(s Settings, d Deps) (*Room, error) {
 		return len(b.prefix) - len(a.prefix)
 	})
 	return r, nil
+}
+
+// personsFor are those of the route of the same name, if it asks for what t asks for; nil
+// if there are none.
+func (r *Room) personsFor(t *route, targets *target.Targets) *persons {
+	if r == nil || !targets.Same(t.target, r.targets) {
+		return nil
+	}
+	for _, was := range r.routes {
+		if was.name == t.name && was.target == t.target && was.act == t.act && reflect.DeepEqual(was.auth, t.auth) {
+			return was.persons
+		}
+	}
+	return nil
 }
 
 // Secret is what callers send as their API key.

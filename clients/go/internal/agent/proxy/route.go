@@ -46,7 +46,6 @@ type route struct {
 	callers      *Callers
 	cookies      Cookies
 	limits       Limits
-	key          *rsa.PrivateKey // of OCI signatures
 
 	now       func() time.Time
 	meter     *routeMeter
@@ -56,7 +55,9 @@ type route struct {
 	users     *users              // where they are
 	shared    *issuer
 	gate      *gate
+	act       bool // whether users' credentials name the agent as actor
 	persons   *persons
+	maxUsers  int // among persons
 }
 
 // newRoute makes a route of settings that were checked and filled in.
@@ -97,14 +98,16 @@ func newRoute(r Route, callers *Callers, d Deps, m *meters) (*route, error) {
 	return t, nil
 }
 
-// issue prepares where credentials come from: one source, or one for each user.
-func (t *route) issue(r Route, d Deps) error {
+// issue prepares where credentials come from: one source, or one for each user. key is
+// that of OCI signatures.
+func (t *route) issue(r Route, d Deps, key *rsa.PrivateKey) error {
 	request, err := d.Targets.Request(t.target)
 	if err != nil {
 		return err
 	}
+	mint := &mint{client: d.Targets.Client(), auth: t.auth, key: key, now: d.Now}
 	if r.Gateway == nil {
-		if t.shared, err = t.newIssuer(d.Targets.Client(), request); err != nil {
+		if t.shared, err = mint.issuer(request); err != nil {
 			return err
 		}
 		d.Targets.Track(t.target, t.shared.source)
@@ -114,13 +117,17 @@ func (t *route) issue(r Route, d Deps) error {
 	if t.gate, err = newGate(*r.Gateway, d.Now); err != nil {
 		return err
 	}
-	if r.Gateway.Act != nil && !*r.Gateway.Act {
+	t.act, t.maxUsers = r.Gateway.Act == nil || *r.Gateway.Act, r.Gateway.maxUsers()
+	if t.persons = d.Previous.personsFor(t, d.Targets); t.persons != nil {
+		return nil
+	}
+	if !t.act {
 		request.Actor = cambio.NoActor
 	}
-	t.persons = newPersons(r.Gateway.maxUsers(), d.Now, func(token cambio.Secret) (*issuer, error) {
+	t.persons = newPersons(d.Now, func(token cambio.Secret) (*issuer, error) {
 		own := request
 		own.Subject = cambio.Static(token, cambio.TokenTypeJWT)
-		return t.newIssuer(d.Targets.Client(), own)
+		return mint.issuer(own)
 	})
 	return nil
 }
@@ -215,7 +222,7 @@ func (t *route) read(req *http.Request, p place, secret cambio.Secret) (*order, 
 			return nil, refused
 		}
 		var err error
-		if o.from, err = t.persons.of(verified); err != nil {
+		if o.from, err = t.persons.of(verified, t.maxUsers); err != nil {
 			return nil, refuse(http.StatusBadGateway, "no_credential", "%v", err)
 		}
 		token = verified.token.Reveal()

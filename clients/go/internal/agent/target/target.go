@@ -4,6 +4,7 @@ package target
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type Settings struct {
 // Targets are the targets of one configuration. They are safe for concurrent use.
 type Targets struct {
 	client   *cambio.Client
+	settings map[string]Settings
 	requests map[string]cambio.Request
 	sources  map[string]*cambio.TokenSource
 
@@ -35,7 +37,7 @@ type Targets struct {
 // New makes the targets of a client. Nothing is asked yet.
 func New(client *cambio.Client, settings map[string]Settings) *Targets {
 	t := &Targets{
-		client: client, requests: map[string]cambio.Request{}, sources: map[string]*cambio.TokenSource{},
+		client: client, settings: maps.Clone(settings), requests: map[string]cambio.Request{}, sources: map[string]*cambio.TokenSource{},
 		watched: map[string][]*cambio.TokenSource{},
 	}
 	for name, s := range settings {
@@ -56,6 +58,14 @@ func New(client *cambio.Client, settings map[string]Settings) *Targets {
 
 // Client is the client that the targets are asked through.
 func (t *Targets) Client() *cambio.Client { return t.client }
+
+// Same reports whether a target is asked for as it was before a reload: through the same
+// client, for the same. What is held of it then is as good as it was.
+func (t *Targets) Same(name string, before *Targets) bool {
+	now, ok := t.settings[name]
+	was, had := before.settings[name]
+	return ok && had && t.client == before.client && reflect.DeepEqual(now, was)
+}
 
 // Names are in alphabetical order.
 func (t *Targets) Names() []string { return slices.Sorted(maps.Keys(t.requests)) }
