@@ -68,10 +68,11 @@ type addressGate struct {
 func (g addressGate) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: it does not parse", ErrAddress)
+		return &refusal{ErrAddress, "it does not parse"}
 	}
-	if !g.permits(ap.Addr()) {
-		return fmt.Errorf("%w: %s is on this machine, its link or its cloud's metadata service", ErrAddress, ap.Addr())
+	if a := ap.Addr().Unmap().WithZone(""); !g.permits(a) {
+		return &refusal{ErrAddress, fmt.Sprintf("%s is on this machine, its link or its cloud's metadata service: add %s to outbound.allow of cambio.yaml only if it is to be asked all the same",
+			a, netip.PrefixFrom(a, a.BitLen()))}
 	}
 	return nil
 }

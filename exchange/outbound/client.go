@@ -26,7 +26,9 @@ const (
 	DefaultMaxBytes = 1 << 20
 )
 
-// What a client refuses. Errors of calls wrap these, inside *url.Error.
+// What a client refuses. Errors of calls wrap these, inside *url.Error. Those of the
+// first three name what is refused and the setting that would allow it, and have the
+// methods NotSent() bool and RetryableError() bool.
 var (
 	// ErrHost: Options.Allow has no pattern for the host.
 	ErrHost = errors.New("the host is not in the outbound allow-list")

@@ -228,6 +228,38 @@ func TestS24HostsOutsideTheAllowListAreRefused(t *testing.T) {
 	}
 }
 
+// TestS24ARefusalSaysWhatWouldAllowIt: what is refused and the setting, and to whoever
+// wonders whether to ask again, that it is in vain.
+func TestS24ARefusalSaysWhatWouldAllowIt(t *testing.T) {
+	for url, c := range map[string]struct {
+		kind error
+		want []string
+	}{
+		"https://sts.example/token":           {outbound.ErrHost, []string{`"sts.example"`, "outbound.allow"}},
+		"https://169.254.169.254/":            {outbound.ErrAddress, []string{"169.254.169.254/32", "outbound.allow"}},
+		"https://[::ffff:169.254.169.254]/":   {outbound.ErrAddress, []string{"add 169.254.169.254/32", "outbound.allow"}},
+		"https://[fe80::1]/":                  {outbound.ErrAddress, []string{"fe80::1/128", "outbound.allow"}},
+		"http://169.254.169.254/":             {outbound.ErrPlaintext, []string{"https", `"169.254.169.254"`}},
+		"https://" + strings.Repeat("x", 999): {outbound.ErrHost, []string{"outbound.allow"}},
+	} {
+		client := open(t, outbound.Options{Allow: []string{"169.254.169.254", "::ffff:169.254.169.254", "fe80::1"}})
+		_, err := client.Transport.RoundTrip(httptest.NewRequest(http.MethodGet, url, nil))
+		var unsent interface {
+			NotSent() bool
+			RetryableError() bool
+		}
+		if !errors.Is(err, c.kind) || !errors.As(err, &unsent) || !unsent.NotSent() || unsent.RetryableError() {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) || len(err.Error()) > 500 {
+				t.Errorf("%s: it does not say %s: %v", url, want, err)
+			}
+		}
+	}
+}
+
 // What a proxy variable names would be dialled in place of the host, unseen.
 func TestS24ProxyVariablesAreIgnored(t *testing.T) {
 	proxied := false

@@ -53,7 +53,7 @@ func (g *guard) CloseIdleConnections() {
 func (g *guard) admit(r *http.Request) error {
 	host := r.URL.Hostname()
 	if !g.hosts.match(host) {
-		return fmt.Errorf("%w: %s", ErrHost, host)
+		return &refusal{ErrHost, fmt.Sprintf("add %.253q to outbound.allow of cambio.yaml if it is to be asked", host)}
 	}
 	switch r.URL.Scheme {
 	case "https":
@@ -62,9 +62,9 @@ func (g *guard) admit(r *http.Request) error {
 		if g.plaintext || exchange.LoopbackHost(strings.ToLower(host)) {
 			return nil
 		}
-		return fmt.Errorf("%w: use https for %s", ErrPlaintext, host)
+		return &refusal{ErrPlaintext, fmt.Sprintf("use https for %.253q", host)}
 	}
-	return fmt.Errorf("%w: the scheme must be https", ErrPlaintext)
+	return &refusal{ErrPlaintext, "the scheme must be https"}
 }
 
 // bounded fails past its limit instead of pretending that the body ended there.

@@ -42,13 +42,16 @@ type Answer struct {
 // the answer is without them. An error is an *exchange.Error; a redirect, a page in
 // place of JSON and a status of 429 or over 499 are errors too, whatever the
 // provider. With an error of such a status the answer is there as well, for a driver
-// that reads more from it.
+// that reads more from it. What the house does not let out is Barred.
 func Ask(client *http.Client, r *http.Request, now func() time.Time, sent ...exchange.Secret) (*Answer, error) {
 	r.Header.Set("Accept", "application/json")
 	if r.Header.Get("User-Agent") == "" { // an SDK says more
 		r.Header.Set("User-Agent", "cambio")
 	}
 	response, err := client.Do(r)
+	if barred := Barred(err); barred != nil {
+		return nil, barred
+	}
 	if err != nil {
 		return nil, exchange.Fault(exchange.KindUnavailable, "the provider could not be reached; try again",
 			fmt.Errorf("asking %s: %w", r.URL.Hostname(), withoutURL(err)))

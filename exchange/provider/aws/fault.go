@@ -99,6 +99,9 @@ func (d *driver) fault(ctx context.Context, err error, sent exchange.Secret, the
 	status, retryAfter := d.statusOf(err)
 	var api smithy.APIError
 	if !errors.As(err, &api) || api.ErrorCode() == "UnknownError" {
+		if barred := provider.Barred(err); barred != nil {
+			return barred
+		}
 		switch {
 		case ctx.Err() != nil:
 			return late(fmt.Errorf("asking %s: %w", d.host, ctx.Err()))

@@ -61,7 +61,11 @@ func (p *party) endpoints() (*endpoints, error) {
 		return e, nil
 	}
 	if err := p.failed.Load(); err != nil {
-		return nil, exchange.Fault(exchange.KindUnavailable, "the target's authorization server has not been found; try again later, or ask the target's operator",
+		kind := exchange.KindUnavailable
+		if exchange.KindOf(*err) == exchange.KindMisconfigured { // not let out: that does not pass by itself
+			kind = exchange.KindMisconfigured
+		}
+		return nil, exchange.Fault(kind, "the target's authorization server has not been found; try again later, or ask the target's operator",
 			fmt.Errorf("%w: %w", provider.ErrNotCalled, *err))
 	}
 	return nil, exchange.Fault(exchange.KindUnavailable, "the target's authorization server is being looked up; try again in a moment", provider.ErrNotCalled)
