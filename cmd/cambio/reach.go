@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -272,7 +273,7 @@ func readToken(file string, stdin io.Reader) (exchange.Secret, error) {
 func readSecret(what, file string, stdin io.Reader) (exchange.Secret, error) {
 	from, name := stdin, "standard input"
 	if terminal, ok := stdin.(*os.File); ok && file == "-" {
-		if info, err := terminal.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		if info, err := terminal.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !isNull(info) {
 			return exchange.Secret{}, usage("%s was expected on standard input, which is your terminal: pipe it in, or name its file", what)
 		}
 	}
@@ -296,4 +297,11 @@ func readSecret(what, file string, stdin io.Reader) (exchange.Secret, error) {
 		return exchange.Secret{}, fmt.Errorf("%s is empty, and %s was expected", name, what)
 	}
 	return exchange.NewSecret(secret), nil
+}
+
+// isNull tells the null device, which is what services have as standard input, from a
+// terminal.
+func isNull(info fs.FileInfo) bool {
+	null, err := os.Stat(os.DevNull)
+	return err == nil && os.SameFile(info, null)
 }
