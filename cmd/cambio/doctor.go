@@ -150,7 +150,7 @@ func openClinic(ctx context.Context, stderr io.Writer, c *config.Config) (*house
 	if err != nil {
 		return nil, nil, fmt.Errorf("seal.key: %w", err)
 	}
-	s, err := openStore(ctx, c, newLogger(stderr, config.Log{Level: "warn", Format: "text"}))
+	s, err := openAlone(ctx, c, newLogger(stderr, config.Log{Level: "warn", Format: "text"}))
 	if err != nil {
 		return nil, nil, err
 	}

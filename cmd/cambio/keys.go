@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/user"
 	"time"
@@ -67,7 +69,7 @@ func openVault(cmd *cobra.Command, file, reason string) (*vault, error) {
 	if v.sealer, err = exchange.NewSealer(rand.Reader, key, old...); err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	if v.store, err = openForKeys(cmd, c); err != nil {
+	if v.store, err = openAlone(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), c.Log)); err != nil {
 		return nil, err
 	}
 	v.keeper, err = issuer.NewKeeper(issuer.Options{
@@ -80,8 +82,10 @@ func openVault(cmd *cobra.Command, file, reason string) (*vault, error) {
 	return v, nil
 }
 
-func openForKeys(cmd *cobra.Command, c *config.Config) (store.Store, error) {
-	s, err := openStore(cmd.Context(), c, newLogger(cmd.ErrOrStderr(), c.Log))
+// openAlone opens the database for a command that needs no server to run, and with
+// SQLite bears none beside it.
+func openAlone(ctx context.Context, c *config.Config, log *slog.Logger) (store.Store, error) {
+	s, err := openStore(ctx, c, log)
 	if errors.Is(err, sqlite.ErrInUse) {
 		return nil, unreachable(fmt.Errorf("another process, likely cambio serve, has %s open, and SQLite lets in one: stop it, run this command, and start it again", c.Store.SQLite.Path))
 	}

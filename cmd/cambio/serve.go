@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -109,6 +111,9 @@ func serve(cmd *cobra.Command, c *config.Config, readyFile string) error {
 		Address: c.Listen.Address, CertFile: c.Listen.TLS.CertFile, KeyFile: c.Listen.TLS.KeyFile,
 		Plaintext: c.Listen.Plaintext, Logger: log,
 	}, server.Options{Address: c.Ops.Address, Plaintext: true, Logger: log}) // ops has nothing secret
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: stop what has the port, or change listen.address or ops.address", err)
+	}
 	if err != nil {
 		return err
 	}
