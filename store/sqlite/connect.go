@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
 	modernc "modernc.org/sqlite"
@@ -42,14 +43,15 @@ var held = []struct {
 type connector struct {
 	driver.Connector
 	pragmas []string
+	limit   time.Duration // of each query; zero: none
 }
 
-func connect(path string, pragmas []string, size int) (*sql.DB, error) {
+func connect(path string, pragmas []string, size int, limit time.Duration) (*sql.DB, error) {
 	base, err := modernc.NewConnector(dsn(path))
 	if err != nil {
 		return nil, fmt.Errorf("naming %s: %w", path, err)
 	}
-	pool := sql.OpenDB(connector{base, pragmas})
+	pool := sql.OpenDB(connector{base, pragmas, limit})
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
 	return pool, nil
@@ -82,7 +84,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, errors.Join(err, conn.Close())
 		}
 	}
-	return conn, nil
+	if c.limit == 0 {
+		return conn, nil
+	}
+	able, ok := conn.(full)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("a connection of %T cannot be interrupted", conn), conn.Close())
+	}
+	return hurried{able, c.limit}, nil
 }
 
 // ask runs one pragma and returns its answer, if it gives one.

@@ -30,7 +30,7 @@ func TestS30EachConnectionIsVerified(t *testing.T) {
 			if name == "reader" && contrary == "journal_mode = delete" {
 				continue // a reader cannot
 			}
-			pool, err := connect(path, append(slices.Clone(pragmas), contrary), 1)
+			pool, err := connect(path, append(slices.Clone(pragmas), contrary), 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

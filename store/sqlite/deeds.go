@@ -31,8 +31,8 @@ func (s *Store) Deeds(ctx context.Context, q ledger.DeedQuery) ([]ledger.Exchang
 		}
 		where, args = where+" and id < ?", append(args, after[:])
 	}
-	rows, err := s.readers.QueryContext(ctx, "select id, exchange, tenant, type, at, record from events where "+where+
-		" order by id desc limit ?", append(args, q.Limit+1)...)
+	rows, err := s.readers.QueryContext(ctx, whole("select id, exchange, tenant, type, at, record from events where "+where+
+		" order by id desc limit ?"), append(args, q.Limit+1)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing events: %w", err)
 	}

@@ -353,12 +353,12 @@ func TestPlans(t *testing.T) {
 	_, path := open(t, sqlite.Options{})
 	db := backDoor(t, path)
 	for query, index := range map[string]string{
-		"select record from exchanges where tenant = 'a' and exchange < x'00' order by exchange desc limit 5":                     "events_outcome",
-		"select record from exchanges where tenant = 'a' and (subject = 's') and exchange < x'00' order by exchange desc limit 5": "events_subject",
-		"select record from exchanges where tenant = 'a' and (credential = 's') order by exchange desc limit 5":                   "events_credential",
-		"select record from exchanges where tenant = 'a' and (exchange = x'00') order by exchange desc limit 5":                   "events_",
-		"select record from events where tenant = 'a' and exchange = x'00'":                                                       "events_id",
-		"select event from unsettled where due < 5 order by due limit 5":                                                          "unsettled_due",
+		"select record from exchanges where tenant = 'a' and exchange between x'00' and x'ff' order by exchange desc limit 5":                        "events_outcome",
+		"select record from exchanges where tenant = 'a' and exchange between x'00' and x'ff' and (subject = 's') order by exchange desc limit 5":    "events_subject",
+		"select record from exchanges where tenant = 'a' and exchange between x'00' and x'ff' and (credential = 's') order by exchange desc limit 5": "events_credential",
+		"select record from exchanges where tenant = 'a' and exchange between x'00' and x'00' order by exchange desc limit 5":                        "events_outcome",
+		"select record from events where tenant = 'a' and exchange = x'00'":                                                                          "events_id",
+		"select event from unsettled where due < 5 order by due limit 5":                                                                             "unsettled_due",
 	} {
 		rows, err := db.Query("explain query plan " + query)
 		if err != nil {

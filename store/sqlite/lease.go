@@ -192,15 +192,15 @@ func (s *Store) RenewLease(ctx context.Context, r lease.Renewal) (renewed bool, 
 
 // PruneLeases implements lease.Expiries.
 func (s *Store) PruneLeases(ctx context.Context, keep time.Duration, limit int) (pruned int, err error) {
-	tenants, err := s.read.LeaseTenants(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("looking for old leases: %w", err)
-	}
-	for _, tenant := range tenants {
-		if pruned >= limit {
+	for tenant := ""; pruned < limit; {
+		tenant, err = s.read.NextLeaseTenant(ctx, db.NextLeaseTenantParams{Tenant: tenant})
+		if errors.Is(err, sql.ErrNoRows) {
 			break
 		}
-		err := s.write(ctx, func(ctx context.Context, q *db.Queries) error {
+		if err != nil {
+			return pruned, fmt.Errorf("looking for old leases: %w", err)
+		}
+		err = s.write(ctx, func(ctx context.Context, q *db.Queries) error {
 			n, err := q.PruneLeases(ctx, db.PruneLeasesParams{Tenant: tenant, Keep: keep.Microseconds(), Most: int64(limit - pruned)})
 			pruned += int(n)
 			return err

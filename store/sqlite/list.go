@@ -35,52 +35,62 @@ var comparisons = map[ledger.Op]string{
 	ledger.OpEq: "=", ledger.OpNe: "<>", ledger.OpLt: "<", ledger.OpLe: "<=", ledger.OpGt: ">", ledger.OpGe: ">=",
 }
 
-// List implements ledger.Log.
+// List implements ledger.Log. A page looks at a bounded number of rows, whatever the
+// filter: it walks from the newest on, and shows the records of those that match.
 func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, ledger.Cursor, error) {
 	if q.Limit < 1 || q.Limit > ledger.MaxPage {
 		return nil, "", malformed("ask for 1 to %d rows", ledger.MaxPage)
 	}
-	where := condition{}
-	where.sql.WriteString("tenant = ?")
-	where.args = append(where.args, q.Tenant)
+	matches := condition{}
+	if q.Filter.Root == nil {
+		matches.sql.WriteString("true")
+	} else if err := matches.add(q.Filter.Root, 1); err != nil {
+		return nil, "", err
+	}
+	over := everything()
 	if q.After != "" {
 		after, err := exchange.ParseID(string(q.After))
 		if err != nil {
 			return nil, "", malformed("the page token is not one of this list: begin again without it")
 		}
-		where.sql.WriteString(" and exchange < ?")
-		where.args = append(where.args, after[:])
+		over.upTo = before(after)
 	}
-	if q.Filter.Root != nil {
-		where.sql.WriteString(" and ")
-		if err := where.add(q.Filter.Root, 1); err != nil {
-			return nil, "", err
-		}
+	walk, err := over.walk(q.Tenant, q.Filter.Root)
+	if err != nil {
+		return nil, "", err
 	}
-	rows, err := s.readers.QueryContext(ctx, "select id, exchange, tenant, type, at, record from exchanges where "+
-		where.sql.String()+" order by exchange desc limit ?", append(where.args, q.Limit+1)...)
+	rows, err := s.readers.QueryContext(ctx, "select id, exchange, tenant, type, at, case when "+matches.sql.String()+" then record end from exchanges where "+
+		walk.sql.String()+" order by exchange desc limit ?", append(append(matches.args, walk.args...), s.looks)...)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing exchanges: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	var page []ledger.Exchange
-	for rows.Next() {
+	var last exchange.ID
+	looked := 0
+	for ; rows.Next(); looked++ {
 		var row ledger.Exchange
 		var event, of []byte
 		if err := rows.Scan(&event, &of, &row.Tenant, &row.Type, &row.At, &row.Record); err != nil {
 			return nil, "", fmt.Errorf("listing exchanges: %w", err)
 		}
 		row.ID, row.Exchange = id(event), id(of)
+		last = row.Exchange
+		if row.Record == nil {
+			continue
+		}
+		if len(page) == q.Limit {
+			return page, ledger.Cursor(page[q.Limit-1].Exchange.String()), nil
+		}
 		page = append(page, row)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, "", fmt.Errorf("listing exchanges: %w", err)
 	}
-	if len(page) <= q.Limit {
+	if looked < s.looks {
 		return page, "", nil
 	}
-	page = page[:q.Limit]
-	return page, ledger.Cursor(page[q.Limit-1].Exchange.String()), nil
+	return page, ledger.Cursor(last.String()), nil
 }
 
 func malformed(format string, args ...any) error {

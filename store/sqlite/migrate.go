@@ -23,7 +23,7 @@ func Migrate(ctx context.Context, path string) (err error) {
 	if err := private(path); err != nil {
 		return err
 	}
-	pool, err := connect(path, writerPragmas, 1)
+	pool, err := connect(path, writerPragmas, 1, 0)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,12 @@ import (
 type Options struct {
 	// Readers is how many connections read; default 4.
 	Readers int
+	// StatementTimeout is how long one read may take; default 10 s. Then it fails
+	// with an *exchange.Error of KindUnavailable.
+	StatementTimeout time.Duration
+	// Looks bounds the rows that one page of a list looks at; default 10,000. A page
+	// that ends there has fewer rows than asked for.
+	Looks int
 	// MaxPages bounds the file, in pages of 4 KiB; default: the disk. When it is
 	// full, appends fail and nothing is issued, until it is raised.
 	MaxPages int64
@@ -38,6 +44,7 @@ type Store struct {
 	turn    chan struct{} // of one: held by whoever writes
 	queries *db.Queries   // prepared on conn
 	readers *sql.DB
+	looks   int
 	read    *db.Queries // prepared on readers
 	appends uint64      // batches so far; guarded by turn
 	closed  bool        // guarded by turn
@@ -53,7 +60,13 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.Readers == 0 {
 		o.Readers = 4
 	}
-	s := &Store{turn: make(chan struct{}, 1)}
+	if o.StatementTimeout == 0 {
+		o.StatementTimeout = 10 * time.Second
+	}
+	if o.Looks == 0 {
+		o.Looks = 10_000
+	}
+	s := &Store{turn: make(chan struct{}, 1), looks: o.Looks}
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -66,7 +79,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if o.MaxPages > 0 {
 		pragmas = append(pragmas[:len(pragmas):len(pragmas)], "max_page_count = "+strconv.FormatInt(o.MaxPages, 10))
 	}
-	if s.writers, err = connect(path, pragmas, 1); err != nil {
+	if s.writers, err = connect(path, pragmas, 1, 0); err != nil {
 		return nil, err
 	}
 	if s.conn, err = s.writers.Conn(ctx); err != nil {
@@ -78,7 +91,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if s.queries, err = db.Prepare(ctx, s.conn); err != nil {
 		return nil, fmt.Errorf("preparing the statements of %s: %w", path, err)
 	}
-	if s.readers, err = connect(path, readerPragmas, o.Readers); err != nil {
+	if s.readers, err = connect(path, readerPragmas, o.Readers, o.StatementTimeout); err != nil {
 		return nil, err
 	}
 	if s.read, err = db.Prepare(ctx, s.readers); err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Pending implements ledger.Log.
 func (s *Store) Pending(ctx context.Context, limit int) ([]exchange.Intent, error) {
-	rows, err := s.read.Pending(ctx, db.PendingParams{Limit: int64(limit)})
+	rows, err := s.read.Pending(ctx, db.PendingParams{Limit: int64(max(limit, 0))})
 	if err != nil {
 		return nil, fmt.Errorf("reading the pending intents: %w", err)
 	}

@@ -48,7 +48,7 @@ func (s *Store) ReplaceSealed(ctx context.Context, purpose, kid string, old, sea
 
 // ListSealed implements lease.Seals.
 func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Sealed, limit int) ([]lease.Sealed, error) {
-	rows, err := s.read.ListSealed(ctx, db.ListSealedParams{Tenant: after.Tenant, ID: after.ID[:], Header: header, Most: int64(limit)})
+	rows, err := s.read.ListSealed(ctx, db.ListSealedParams{Tenant: after.Tenant, ID: after.ID[:], Header: header, Most: int64(max(limit, 0))})
 	if err != nil {
 		return nil, fmt.Errorf("reading leases: %w", err)
 	}

@@ -81,7 +81,7 @@ func (s *Store) PruneSessions(ctx context.Context, limit int) (pruned int, err e
 
 // ListSealedSessions implements signing.Seals.
 func (s *Store) ListSealedSessions(ctx context.Context, header []byte, after signing.Sealed, limit int) ([]signing.Sealed, error) {
-	rows, err := s.read.ListSealedSessions(ctx, db.ListSealedSessionsParams{Tenant: after.Tenant, ID: after.ID[:], Header: header, Most: int64(limit)})
+	rows, err := s.read.ListSealedSessions(ctx, db.ListSealedSessionsParams{Tenant: after.Tenant, ID: after.ID[:], Header: header, Most: int64(max(limit, 0))})
 	if err != nil {
 		return nil, fmt.Errorf("reading signing sessions: %w", err)
 	}

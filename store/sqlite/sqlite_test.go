@@ -35,6 +35,15 @@ func TestStore(t *testing.T) {
 	})
 }
 
+// TestListInSmallSteps: pages that look at few rows, and so are often cut off, are
+// the same list.
+func TestListInSmallSteps(t *testing.T) {
+	storetest.RunLists(t, func(t *testing.T) store.Store {
+		s, _ := open(t, sqlite.Options{Looks: 16})
+		return s
+	})
+}
+
 func BenchmarkStore(b *testing.B) {
 	storetest.Benchmark(b, func(b *testing.B) store.Store {
 		s, _ := open(b, sqlite.Options{})

@@ -77,8 +77,9 @@ where tenant = sqlc.arg(tenant) and id = sqlc.arg(id) and state = 1 and expires 
 update leases set expires = sqlc.arg(fresh)
 where tenant = sqlc.arg(tenant) and id = sqlc.arg(id) and expires = sqlc.arg(old);
 
--- name: LeaseTenants :many
-select distinct tenant from leases;
+-- name: NextLeaseTenant :one
+-- The first tenant after another that has leases.
+select tenant from leases where tenant > ? order by tenant limit 1;
 
 -- name: PruneLeases :execrows
 -- Forgets leases that ended long ago.

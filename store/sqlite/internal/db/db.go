@@ -84,9 +84,6 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	if q.leaseStmt, err = db.PrepareContext(ctx, lease); err != nil {
 		return nil, fmt.Errorf("error preparing query Lease: %w", err)
 	}
-	if q.leaseTenantsStmt, err = db.PrepareContext(ctx, leaseTenants); err != nil {
-		return nil, fmt.Errorf("error preparing query LeaseTenants: %w", err)
-	}
 	if q.leaseWithRecordStmt, err = db.PrepareContext(ctx, leaseWithRecord); err != nil {
 		return nil, fmt.Errorf("error preparing query LeaseWithRecord: %w", err)
 	}
@@ -107,6 +104,9 @@ func Prepare(ctx context.Context, db DBTX) (*Queries, error) {
 	}
 	if q.newestRevisionStmt, err = db.PrepareContext(ctx, newestRevision); err != nil {
 		return nil, fmt.Errorf("error preparing query NewestRevision: %w", err)
+	}
+	if q.nextLeaseTenantStmt, err = db.PrepareContext(ctx, nextLeaseTenant); err != nil {
+		return nil, fmt.Errorf("error preparing query NextLeaseTenant: %w", err)
 	}
 	if q.outstandingStmt, err = db.PrepareContext(ctx, outstanding); err != nil {
 		return nil, fmt.Errorf("error preparing query Outstanding: %w", err)
@@ -282,11 +282,6 @@ func (q *Queries) Close() error {
 			err = fmt.Errorf("error closing leaseStmt: %w", cerr)
 		}
 	}
-	if q.leaseTenantsStmt != nil {
-		if cerr := q.leaseTenantsStmt.Close(); cerr != nil {
-			err = fmt.Errorf("error closing leaseTenantsStmt: %w", cerr)
-		}
-	}
 	if q.leaseWithRecordStmt != nil {
 		if cerr := q.leaseWithRecordStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing leaseWithRecordStmt: %w", cerr)
@@ -320,6 +315,11 @@ func (q *Queries) Close() error {
 	if q.newestRevisionStmt != nil {
 		if cerr := q.newestRevisionStmt.Close(); cerr != nil {
 			err = fmt.Errorf("error closing newestRevisionStmt: %w", cerr)
+		}
+	}
+	if q.nextLeaseTenantStmt != nil {
+		if cerr := q.nextLeaseTenantStmt.Close(); cerr != nil {
+			err = fmt.Errorf("error closing nextLeaseTenantStmt: %w", cerr)
 		}
 	}
 	if q.outstandingStmt != nil {
@@ -496,7 +496,6 @@ type Queries struct {
 	insertEventStmt        *sql.Stmt
 	insertLeaseStmt        *sql.Stmt
 	leaseStmt              *sql.Stmt
-	leaseTenantsStmt       *sql.Stmt
 	leaseWithRecordStmt    *sql.Stmt
 	listDeniesStmt         *sql.Stmt
 	listKeysStmt           *sql.Stmt
@@ -504,6 +503,7 @@ type Queries struct {
 	listSealedStmt         *sql.Stmt
 	listSealedSessionsStmt *sql.Stmt
 	newestRevisionStmt     *sql.Stmt
+	nextLeaseTenantStmt    *sql.Stmt
 	outstandingStmt        *sql.Stmt
 	pendingStmt            *sql.Stmt
 	pruneLeasesStmt        *sql.Stmt
@@ -553,7 +553,6 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		insertEventStmt:        q.insertEventStmt,
 		insertLeaseStmt:        q.insertLeaseStmt,
 		leaseStmt:              q.leaseStmt,
-		leaseTenantsStmt:       q.leaseTenantsStmt,
 		leaseWithRecordStmt:    q.leaseWithRecordStmt,
 		listDeniesStmt:         q.listDeniesStmt,
 		listKeysStmt:           q.listKeysStmt,
@@ -561,6 +560,7 @@ func (q *Queries) WithTx(tx *sql.Tx) *Queries {
 		listSealedStmt:         q.listSealedStmt,
 		listSealedSessionsStmt: q.listSealedSessionsStmt,
 		newestRevisionStmt:     q.newestRevisionStmt,
+		nextLeaseTenantStmt:    q.nextLeaseTenantStmt,
 		outstandingStmt:        q.outstandingStmt,
 		pendingStmt:            q.pendingStmt,
 		pruneLeasesStmt:        q.pruneLeasesStmt,

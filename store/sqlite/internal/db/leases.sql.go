@@ -178,33 +178,6 @@ func (q *Queries) Lease(ctx context.Context, arg LeaseParams) (Lease, error) {
 	return i, err
 }
 
-const leaseTenants = `-- name: LeaseTenants :many
-select distinct tenant from leases
-`
-
-func (q *Queries) LeaseTenants(ctx context.Context) ([]string, error) {
-	rows, err := q.query(ctx, q.leaseTenantsStmt, leaseTenants)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var tenant string
-		if err := rows.Scan(&tenant); err != nil {
-			return nil, err
-		}
-		items = append(items, tenant)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const leaseWithRecord = `-- name: LeaseWithRecord :one
 select l.tenant, l.id, l.exchange, l.target, l.provider, l.subject, l.rule, l.handle, l.sealed, l.issued, l.expires, l.state,
   l.revoked, l.actor, l.lineage, l.latest, l.origin, coalesce(e.record, '') as record
@@ -350,6 +323,22 @@ func (q *Queries) ListLeases(ctx context.Context, arg ListLeasesParams) ([]Lease
 		return nil, err
 	}
 	return items, nil
+}
+
+const nextLeaseTenant = `-- name: NextLeaseTenant :one
+select tenant from leases where tenant > ? order by tenant limit 1
+`
+
+type NextLeaseTenantParams struct {
+	Tenant string
+}
+
+// The first tenant after another that has leases.
+func (q *Queries) NextLeaseTenant(ctx context.Context, arg NextLeaseTenantParams) (string, error) {
+	row := q.queryRow(ctx, q.nextLeaseTenantStmt, nextLeaseTenant, arg.Tenant)
+	var tenant string
+	err := row.Scan(&tenant)
+	return tenant, err
 }
 
 const outstanding = `-- name: Outstanding :many
