@@ -45,7 +45,7 @@ type filled struct {
 }
 
 // aboutEvents finds the statements of the schema that the audit depends on.
-var aboutEvents = regexp.MustCompile(`cambio\.(events|facts|members|counts)`)
+var aboutEvents = regexp.MustCompile(`cambio\.(events|counts)`)
 
 // keepsake is the folder of a ledger of n exchanges, as this schema and this
 // generator make it; empty: it is not to be kept.

@@ -190,7 +190,7 @@ func (h history) copy(ctx context.Context, dsn string) error {
 				if last = min(last, h.N); i >= h.N {
 					return
 				}
-				copied, err := db.CopyFrom(ctx, pgx.Identifier{"cambio", "events"}, []string{"id", "exchange", "tenant", "type", "at", "record"}, pgx.CopyFromFunc(func() ([]any, error) {
+				copied, err := db.CopyFrom(ctx, pgx.Identifier{"cambio", "events"}, eventColumns, pgx.CopyFromFunc(func() ([]any, error) {
 					if i == last {
 						return nil, nil
 					}
@@ -198,7 +198,7 @@ func (h history) copy(ctx context.Context, dsn string) error {
 					if i++; err != nil {
 						return nil, err
 					}
-					return []any{[16]byte(e.ID), [16]byte(e.Exchange), e.Tenant, int16(e.Type), e.At, ledger.Encode(e)}, nil
+					return eventRow(e)
 				}))
 				if err != nil {
 					faults[w] = fmt.Errorf("copying: %w", err)
@@ -212,6 +212,29 @@ func (h history) copy(ctx context.Context, dsn string) error {
 	}
 	writers.Wait()
 	return errors.Join(faults...)
+}
+
+var eventColumns = []string{
+	"id", "exchange", "tenant", "type", "at", "record",
+	"subject_fact", "actor_fact", "target_fact", "client_ip_fact", "credential_fact", "handle_fact",
+}
+
+func eventRow(event exchange.Event) ([]any, error) {
+	e, err := ledger.NewEntry(event)
+	if err != nil {
+		return nil, err
+	}
+	row := []any{[16]byte(e.ID), [16]byte(e.Exchange), e.Tenant, int16(e.Type), event.At, e.Record}
+	for _, fact := range []int64{
+		e.Facts.Subject, e.Facts.Actor, e.Facts.Target, e.Facts.ClientIP, e.Facts.Credential, e.Facts.Handle,
+	} {
+		if fact == 0 {
+			row = append(row, nil)
+		} else {
+			row = append(row, fact)
+		}
+	}
+	return row, nil
 }
 
 // settle does what the server's upkeep does in time: rows are known to be seen by

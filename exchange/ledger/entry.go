@@ -25,9 +25,10 @@ func NewEntry(e exchange.Event) (Entry, error) {
 	if err := checkTenant(e.Tenant); err != nil {
 		return Entry{}, err
 	}
+	record, facts := encode(e)
 	return Entry{
 		ID: e.ID, Exchange: e.Exchange, Tenant: e.Tenant, Type: e.Type, At: e.At.UnixMicro(),
-		Record: Encode(e), Epoch: AnyEpoch,
+		Record: record, Facts: facts, Epoch: AnyEpoch,
 	}, nil
 }
 

@@ -57,6 +57,7 @@ type Entry struct {
 	At       int64  // Unix microseconds
 	Deadline int64  // Unix microseconds; zero: none. Intents only
 	Record   []byte // canonical JSON, storable (S28), at most MaxRecord bytes
+	Facts    Facts  // of the record; terminal outcomes only
 	Epoch    int64  // AnyEpoch: not bound to a deny epoch
 	Lease    *exchange.Lease
 	Once     *exchange.Once

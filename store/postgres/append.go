@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -40,13 +41,7 @@ var errUnfit = errors.New("an entry that cannot be stored")
 
 // anyUnfit finds what the schema would let pass.
 func anyUnfit(entries []ledger.Entry) bool {
-	for i := range entries {
-		e := &entries[i]
-		if e.ID.IsZero() || e.Exchange.IsZero() || len(e.Record) > ledger.MaxRecord || e.Lease != nil && e.Lease.ID.IsZero() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(entries, func(e ledger.Entry) bool { return e.Check() != nil })
 }
 
 // appendApart follows a batch that the server refused for its data, of which

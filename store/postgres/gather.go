@@ -15,8 +15,12 @@ import (
 // parameters.
 type rows struct {
 	tenants []string // each once, if the batch is sorted by tenant
-	events  struct{ id, exchange, tenant, typ, at, deadline, record, epoch, realm, hash, relies array }
-	leases  struct {
+	events  struct {
+		id, exchange, tenant, typ, at, deadline, record, epoch, realm, hash, relies array
+
+		facts [6]array // as ledger.Facts has them; null where there is none
+	}
+	leases struct {
 		event, tenant, id, exchange, target, provider, subject, rule, handle, sealed, issued, expires, state array
 
 		actor, lineage, latest, origin array // null for most, so left out at the end
@@ -39,7 +43,7 @@ func newRows() *rows {
 		pgtype.UUIDOID:        {&e.id, &e.exchange, &l.event, &l.id, &l.exchange, &h.id, &b.exchange, &i.exchange, &i.id},
 		pgtype.TextOID:        {&e.tenant, &e.realm, &e.relies, &l.tenant, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.actor, &l.lineage, &h.tenant, &b.tenant, &b.realm, &b.relies, &i.tenant},
 		pgtype.Int2OID:        {&e.typ, &l.state},
-		pgtype.Int8OID:        {&e.epoch, &b.epoch},
+		pgtype.Int8OID:        {&e.epoch, &b.epoch, &e.facts[0], &e.facts[1], &e.facts[2], &e.facts[3], &e.facts[4], &e.facts[5]},
 		pgtype.TimestamptzOID: {&e.at, &e.deadline, &l.issued, &l.expires, &l.latest, &b.expires},
 		pgtype.JSONOID:        {&e.record},
 		pgtype.ByteaOID:       {&e.hash, &l.sealed, &l.origin, &b.hash},
@@ -55,6 +59,7 @@ func (r *rows) eventArguments() []any {
 	e, l := &r.events, &r.leases
 	return []any{
 		&e.id, &e.exchange, &e.tenant, &e.typ, &e.at, &e.deadline, &e.record, &e.epoch, &e.realm, &e.hash, &e.relies,
+		&e.facts[0], &e.facts[1], &e.facts[2], &e.facts[3], &e.facts[4], &e.facts[5],
 		&l.event, &l.tenant, &l.id, &l.exchange, &l.target, &l.provider, &l.subject, &l.rule, &l.handle, &l.sealed, &l.issued, &l.expires, &l.state,
 		&l.actor, &l.lineage, &l.latest, &l.origin,
 	}
@@ -108,6 +113,14 @@ func (r *rows) addEvent(i int, e *ledger.Entry) {
 	to.epoch.int8(e.Epoch)
 	if n := len(r.tenants); n == 0 || r.tenants[n-1] != e.Tenant {
 		r.tenants = append(r.tenants, e.Tenant)
+	}
+	for column, fact := range [...]int64{
+		e.Facts.Subject, e.Facts.Actor, e.Facts.Target, e.Facts.ClientIP, e.Facts.Credential, e.Facts.Handle,
+	} {
+		if fact != 0 {
+			to.facts[column].fill(i)
+			to.facts[column].int8(fact)
+		}
 	}
 	if e.Deadline != 0 {
 		to.deadline.fill(i)

@@ -76,21 +76,21 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 }
 
 // members maps the fields that are members of the record to their names there.
-// fact is the generated hash by which an equal value is found, where there is one.
+// fact is the column of the hash by which an equal value is found, where there is one.
 var members = map[ledger.Field]struct{ name, fact string }{
-	ledger.FieldSubject:    {"subject", "subject"},
-	ledger.FieldActor:      {"actor", "actor"},
+	ledger.FieldSubject:    {"subject", "subject_fact"},
+	ledger.FieldActor:      {"actor", "actor_fact"},
 	ledger.FieldTrust:      {"trust", ""},
 	ledger.FieldClient:     {"client", ""},
-	ledger.FieldTarget:     {"target", "target"},
+	ledger.FieldTarget:     {"target", "target_fact"},
 	ledger.FieldProvider:   {"provider", ""},
 	ledger.FieldOutcome:    {"outcome", ""},
 	ledger.FieldErrorKind:  {"error_kind", ""},
 	ledger.FieldRule:       {"rule", ""},
 	ledger.FieldRevision:   {"revision", ""},
-	ledger.FieldClientIP:   {"client_ip", "client_ip"},
-	ledger.FieldCredential: {"credential", "credential"},
-	ledger.FieldHandle:     {"handle", "handle"},
+	ledger.FieldClientIP:   {"client_ip", "client_ip_fact"},
+	ledger.FieldCredential: {"credential", "credential_fact"},
+	ledger.FieldHandle:     {"handle", "handle_fact"},
 	ledger.FieldReason:     {"reason", ""},
 }
 
@@ -205,11 +205,10 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 	member := "coalesce(record->>'" + m.name + "', '')"
 	condition := r.textual(member, operator, n.Value.Text)
 	if n.Op == ledger.OpEq && m.fact != "" && n.Value.Text != "" && isText(n.Value.Text) {
-		hash := "hashtextextended(" + r.value(n.Value.Text) + "::text, 0)"
 		// Not null even where the hash is: the second part is false then. It is a case
 		// so that the planner does not take it for as rare as the hash, and the two
 		// together for rarer than they are.
-		condition = "((facts)." + m.fact + " = " + hash + " and case when " + condition + " then true else false end)"
+		condition = "(" + m.fact + " = " + r.value(ledger.FactOf(n.Value.Text)) + " and case when " + condition + " then true else false end)"
 	}
 	return condition, nil
 }

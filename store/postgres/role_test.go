@@ -105,17 +105,6 @@ func TestS34NothingChangesTheLedger(t *testing.T) {
 	}
 }
 
-// The generated columns follow the record and nothing else: nobody can say what
-// they are.
-func TestFactsCannotBeGiven(t *testing.T) {
-	d := migrated(t)
-	err := d.Try(t.Context(), pgtest.OwnerRole, `insert into cambio.events (id, exchange, tenant, type, at, record, facts)
-		values (gen_random_uuid(), gen_random_uuid(), 'default', 2, now(), '{}', row(1, 2, 3, 4, 5, 6))`)
-	if err == nil || !strings.Contains(err.Error(), "428C9") {
-		t.Errorf("got %v", err)
-	}
-}
-
 // The service may do what serving needs and no more: every statement here is one
 // it never needs.
 func TestS34LeastRights(t *testing.T) {

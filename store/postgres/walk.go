@@ -45,6 +45,9 @@ var indexed = []ledger.Field{
 	ledger.FieldActor, ledger.FieldTarget, ledger.FieldOutcome,
 }
 
+// facts are the columns of the hashes.
+const facts = "subject_fact, actor_fact, target_fact, client_ip_fact, credential_fact, handle_fact"
+
 // page writes the statement of a page: walk back, looking at so many rows at most,
 // and show those that match, and where the walk was cut off.
 func (r *renderer) page(q ledger.Query, looks int) (string, error) {
@@ -80,7 +83,7 @@ func (r *renderer) page(q ledger.Query, looks int) (string, error) {
 	most := strconv.Itoa(looks)
 	var walks []string
 	walk := func(where string) {
-		walks = append(walks, "(select id, exchange, tenant, type, at, record, facts from cambio.events where tenant = $1 and type between 2 and 5"+
+		walks = append(walks, "(select id, exchange, tenant, type, at, record, "+facts+" from cambio.events where tenant = $1 and type between 2 and 5"+
 			where+" order by exchange desc limit "+most+")")
 	}
 	for _, value := range values {

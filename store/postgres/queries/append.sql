@@ -48,8 +48,13 @@ on conflict do nothing;
 -- a lease is are asked by scalar subqueries because those are never turned into a hash
 -- of the whole table.
 with written as (
-	insert into cambio.events (id, exchange, tenant, type, at, deadline, record)
-	select b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record
+	insert into cambio.events (
+		id, exchange, tenant, type, at, deadline, record,
+		subject_fact, actor_fact, target_fact, client_ip_fact, credential_fact, handle_fact
+	)
+	select
+		b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record,
+		b.subject_fact, b.actor_fact, b.target_fact, b.client_ip_fact, b.credential_fact, b.handle_fact
 	from (
 		select
 			unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(exchanges)::uuid[]) as exchange,
@@ -57,7 +62,10 @@ with written as (
 			unnest(sqlc.arg(ats)::timestamptz[]) as at, unnest(sqlc.arg(deadlines)::timestamptz[]) as deadline,
 			unnest(sqlc.arg(records)::json[]) as record, unnest(sqlc.arg(epochs)::bigint[]) as epoch,
 			unnest(sqlc.arg(realms)::text[]) as realm, unnest(sqlc.arg(hashes)::bytea[]) as hash,
-			unnest(sqlc.arg(relies)::text[]) as relies
+			unnest(sqlc.arg(relies)::text[]) as relies,
+			unnest(sqlc.arg(subject_facts)::bigint[]) as subject_fact, unnest(sqlc.arg(actor_facts)::bigint[]) as actor_fact,
+			unnest(sqlc.arg(target_facts)::bigint[]) as target_fact, unnest(sqlc.arg(client_ip_facts)::bigint[]) as client_ip_fact,
+			unnest(sqlc.arg(credential_facts)::bigint[]) as credential_fact, unnest(sqlc.arg(handle_facts)::bigint[]) as handle_fact
 	) b
 	left join cambio.deny_epoch d on d.tenant = b.tenant
 	where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))

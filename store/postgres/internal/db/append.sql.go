@@ -15,8 +15,13 @@ import (
 
 const Append = `-- name: Append :many
 with written as (
-	insert into cambio.events (id, exchange, tenant, type, at, deadline, record)
-	select b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record
+	insert into cambio.events (
+		id, exchange, tenant, type, at, deadline, record,
+		subject_fact, actor_fact, target_fact, client_ip_fact, credential_fact, handle_fact
+	)
+	select
+		b.id, b.exchange, b.tenant, b.type, b.at, b.deadline, b.record,
+		b.subject_fact, b.actor_fact, b.target_fact, b.client_ip_fact, b.credential_fact, b.handle_fact
 	from (
 		select
 			unnest($1::uuid[]) as id, unnest($2::uuid[]) as exchange,
@@ -24,7 +29,10 @@ with written as (
 			unnest($5::timestamptz[]) as at, unnest($6::timestamptz[]) as deadline,
 			unnest($7::json[]) as record, unnest($8::bigint[]) as epoch,
 			unnest($9::text[]) as realm, unnest($10::bytea[]) as hash,
-			unnest($11::text[]) as relies
+			unnest($11::text[]) as relies,
+			unnest($12::bigint[]) as subject_fact, unnest($13::bigint[]) as actor_fact,
+			unnest($14::bigint[]) as target_fact, unnest($15::bigint[]) as client_ip_fact,
+			unnest($16::bigint[]) as credential_fact, unnest($17::bigint[]) as handle_fact
 	) b
 	left join cambio.deny_epoch d on d.tenant = b.tenant
 	where (b.epoch = -1 or b.epoch = coalesce(d.epoch, 0))
@@ -44,54 +52,60 @@ with written as (
 		l.actor, l.lineage::uuid[], l.latest, l.origin
 	from (
 		select
-			unnest($12::uuid[]) as event,
-			unnest($13::text[]) as tenant, unnest($14::uuid[]) as id,
-			unnest($15::uuid[]) as exchange, unnest($16::text[]) as target,
-			unnest($17::text[]) as provider, unnest($18::text[]) as subject,
-			unnest($19::text[]) as rule, unnest($20::text[]) as handle,
-			unnest($21::bytea[]) as sealed, unnest($22::timestamptz[]) as issued,
-			unnest($23::timestamptz[]) as expires, unnest($24::smallint[]) as state,
-			unnest($25::text[]) as actor, unnest($26::text[]) as lineage,
-			unnest($27::timestamptz[]) as latest, unnest($28::bytea[]) as origin
+			unnest($18::uuid[]) as event,
+			unnest($19::text[]) as tenant, unnest($20::uuid[]) as id,
+			unnest($21::uuid[]) as exchange, unnest($22::text[]) as target,
+			unnest($23::text[]) as provider, unnest($24::text[]) as subject,
+			unnest($25::text[]) as rule, unnest($26::text[]) as handle,
+			unnest($27::bytea[]) as sealed, unnest($28::timestamptz[]) as issued,
+			unnest($29::timestamptz[]) as expires, unnest($30::smallint[]) as state,
+			unnest($31::text[]) as actor, unnest($32::text[]) as lineage,
+			unnest($33::timestamptz[]) as latest, unnest($34::bytea[]) as origin
 	) l
 	join written on written.id = l.event
 	on conflict do nothing
 )
 select id::uuid as event, null::text as tenant, 0::bigint as epoch from written
 union all
-select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($29::text[])
+select null::uuid, d.tenant, d.epoch from cambio.deny_epoch d where d.tenant = any($35::text[])
 `
 
 type AppendParams struct {
-	Ids            []exchange.ID
-	Exchanges      []exchange.ID
-	Tenants        []string
-	Types          []int16
-	Ats            []time.Time
-	Deadlines      []time.Time
-	Records        [][]byte
-	Epochs         []int64
-	Realms         []string
-	Hashes         [][]byte
-	Relies         []string
-	LeaseEvents    []exchange.ID
-	LeaseTenants   []string
-	LeaseIds       []exchange.ID
-	LeaseExchanges []exchange.ID
-	LeaseTargets   []string
-	LeaseProviders []string
-	LeaseSubjects  []string
-	LeaseRules     []string
-	LeaseHandles   []string
-	LeaseSealed    [][]byte
-	LeaseIssued    []time.Time
-	LeaseExpires   []time.Time
-	LeaseStates    []int16
-	LeaseActors    []string
-	LeaseLineages  []string
-	LeaseLatests   []time.Time
-	LeaseOrigins   [][]byte
-	Asked          []string
+	Ids             []exchange.ID
+	Exchanges       []exchange.ID
+	Tenants         []string
+	Types           []int16
+	Ats             []time.Time
+	Deadlines       []time.Time
+	Records         [][]byte
+	Epochs          []int64
+	Realms          []string
+	Hashes          [][]byte
+	Relies          []string
+	SubjectFacts    []int64
+	ActorFacts      []int64
+	TargetFacts     []int64
+	ClientIpFacts   []int64
+	CredentialFacts []int64
+	HandleFacts     []int64
+	LeaseEvents     []exchange.ID
+	LeaseTenants    []string
+	LeaseIds        []exchange.ID
+	LeaseExchanges  []exchange.ID
+	LeaseTargets    []string
+	LeaseProviders  []string
+	LeaseSubjects   []string
+	LeaseRules      []string
+	LeaseHandles    []string
+	LeaseSealed     [][]byte
+	LeaseIssued     []time.Time
+	LeaseExpires    []time.Time
+	LeaseStates     []int16
+	LeaseActors     []string
+	LeaseLineages   []string
+	LeaseLatests    []time.Time
+	LeaseOrigins    [][]byte
+	Asked           []string
 }
 
 type AppendRow struct {
@@ -121,6 +135,12 @@ func (q *Queries) Append(ctx context.Context, arg AppendParams) ([]AppendRow, er
 		arg.Realms,
 		arg.Hashes,
 		arg.Relies,
+		arg.SubjectFacts,
+		arg.ActorFacts,
+		arg.TargetFacts,
+		arg.ClientIpFacts,
+		arg.CredentialFacts,
+		arg.HandleFacts,
 		arg.LeaseEvents,
 		arg.LeaseTenants,
 		arg.LeaseIds,
