@@ -57,7 +57,8 @@ func (s *Store) EndSession(ctx context.Context, tenant string, id exchange.ID) e
 	return nil
 }
 
-// PruneSessions implements signing.Store.
+// PruneSessions implements signing.Store. What another changes at the moment is left
+// to a later turn.
 func (s *Store) PruneSessions(ctx context.Context, limit int) (int, error) {
 	n, err := s.queries.PruneSessions(ctx, atMost(limit))
 	if err != nil {
@@ -91,6 +92,9 @@ func (s *Store) ReplaceSessionSeals(ctx context.Context, seals []signing.Sealed)
 	var replaced int64
 	err := s.inTransaction(ctx, func(q *db.Queries) error {
 		err := q.OwnKeys(ctx, resealLock)
+		if err == nil {
+			err = q.OwnSessions(ctx, tenants, ids)
+		}
 		if err == nil {
 			replaced, err = q.ReplaceSessionSeals(ctx, tenants, ids, olds, freshs)
 		}

@@ -183,3 +183,57 @@ func testSessionSeals(t *testing.T, w *world) {
 		}
 	}
 }
+
+// testSessionSealsAmongPrunes: sessions that have expired are forgotten by two at once,
+// some at a time, in the order of their end, while they are resealed over and over in
+// another: nobody waits in a circle, and each is forgotten once.
+func testSessionSealsAmongPrunes(t *testing.T, w *world) {
+	const count = 400
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	for i := range count {
+		s := exchange.Session{
+			ID: w.id(now), Tenant: "default", Exchange: w.id(now), Target: "oci-genai", Subject: "x", Sealed: []byte("first"),
+			Expires: now.Add(-time.Duration(i*97%count+1) * time.Second),
+		}
+		if err := w.s.HoldSession(w.ctx(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var forgotten atomic.Int64
+	over := func() bool { return forgotten.Load() >= count || t.Failed() }
+	var group sync.WaitGroup
+	var once sync.Once
+	begun := make(chan struct{}) // by one of those who reseal; the other is about to
+	for of := range 2 {
+		group.Go(func() {
+			for round := 0; !over(); round++ {
+				header := fmt.Appendf(nil, "%d of %d;", round, of)
+				seals, err := w.s.ListSealedSessions(w.ctx(), header, signing.Sealed{}, count)
+				for i := range seals {
+					seals[i].Fresh = header
+				}
+				slices.Reverse(seals)
+				if err == nil {
+					_, err = w.s.ReplaceSessionSeals(w.ctx(), seals)
+				}
+				if err != nil {
+					t.Errorf("resealing: %v", err)
+				}
+				once.Do(func() { close(begun) })
+			}
+		})
+		group.Go(func() {
+			<-begun
+			for !over() {
+				n, err := w.s.PruneSessions(w.ctx(), count/10)
+				if forgotten.Add(int64(n)); err != nil {
+					t.Errorf("forgetting: %v", err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := forgotten.Load(); n != count {
+		t.Errorf("%d forgotten, want %d", n, count)
+	}
+}

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Sessions", testSessions},
 		{"ReplacedSessions", testReplacedSessions},
 		{"SessionSeals", testSessionSeals},
+		{"SessionSealsAmongPrunes", testSessionSealsAmongPrunes},
 		{"Ping", testPing},
 	}, lists...))
 }

@@ -88,12 +88,31 @@ func (q *Queries) ListSealedSessions(ctx context.Context, tenant string, iD exch
 	return items, nil
 }
 
-const PruneSessions = `-- name: PruneSessions :execrows
-delete from cambio.sessions where (tenant, id) in (
-	select s.tenant, s.id from cambio.sessions s where s.expires <= now() order by s.expires limit $1
-)
+const OwnSessions = `-- name: OwnSessions :exec
+select 1
+from (select distinct unnest($1::text[]) as tenant, unnest($2::uuid[]) as id order by 1, 2) h
+cross join lateral (
+	select 1 from cambio.sessions s where s.tenant = h.tenant and s.id = h.id for no key update
+) owned
 `
 
+// Takes the rows that ReplaceSessionSeals is about to change, one by one, in the order
+// of the key: an update by itself takes them in the order in which its join meets them.
+func (q *Queries) OwnSessions(ctx context.Context, tenants []string, ids []exchange.ID) error {
+	_, err := q.db.Exec(ctx, OwnSessions, tenants, ids)
+	return err
+}
+
+const PruneSessions = `-- name: PruneSessions :execrows
+with gone as materialized (
+	select s.tenant, s.id from cambio.sessions s where s.expires <= now()
+	order by s.expires limit $1 for update skip locked
+)
+delete from cambio.sessions s using gone where s.tenant = gone.tenant and s.id = gone.id
+`
+
+// Forgets sessions that have expired. What another changes at the moment is left to a
+// later turn, so that nobody waits in a circle with this.
 func (q *Queries) PruneSessions(ctx context.Context, most int32) (int64, error) {
 	result, err := q.db.Exec(ctx, PruneSessions, most)
 	if err != nil {
