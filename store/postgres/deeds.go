@@ -39,7 +39,7 @@ func (s *Store) Deeds(ctx context.Context, q ledger.DeedQuery) ([]ledger.Exchang
 	}
 	found, err := s.pool.Query(ctx, deeds, q.Tenant, numbers, below, q.Limit+1)
 	if err != nil {
-		return nil, "", fmt.Errorf("listing events: %w", err)
+		return nil, "", unread(ctx, "listing events", err)
 	}
 	var page []ledger.Exchange
 	var e ledger.Exchange
@@ -52,7 +52,7 @@ func (s *Store) Deeds(ctx context.Context, q ledger.DeedQuery) ([]ledger.Exchang
 		e.Record = nil
 		return nil
 	}); err != nil {
-		return nil, "", fmt.Errorf("listing events: %w", err)
+		return nil, "", unread(ctx, "listing events", err)
 	}
 	if len(page) <= q.Limit {
 		return page, "", nil

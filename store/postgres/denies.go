@@ -22,7 +22,7 @@ func (s *Store) Deny(ctx context.Context, tenant string, id exchange.ID) (exchan
 		return exchange.Deny{}, exchange.Fault(exchange.KindNotFound, "there is no such deny", nil)
 	}
 	if err != nil {
-		return exchange.Deny{}, fmt.Errorf("reading a deny: %w", err)
+		return exchange.Deny{}, unread(ctx, "reading a deny", err)
 	}
 	return denyOf(tenant, row)
 }
@@ -31,7 +31,7 @@ func (s *Store) Deny(ctx context.Context, tenant string, id exchange.ID) (exchan
 func (s *Store) ListDenies(ctx context.Context, tenant string, below int64, ended bool, limit int) ([]exchange.Deny, error) {
 	found, err := s.queries.ListDenies(ctx, tenant, below, ended, atMost(limit))
 	if err != nil {
-		return nil, fmt.Errorf("listing the denies: %w", err)
+		return nil, unread(ctx, "listing the denies", err)
 	}
 	list := make([]exchange.Deny, len(found))
 	for i, row := range found {
@@ -60,13 +60,22 @@ func orZero(t *time.Time) time.Time {
 	return *t
 }
 
+// unread is the failure of a read: one that the statement_timeout of Options ended is
+// unavailable.
+func unread(ctx context.Context, doing string, err error) error {
+	if sqlState(err) == "57014" && ctx.Err() == nil {
+		return exchange.Fault(exchange.KindUnavailable, "the search took too long: narrow it by time, subject or target", err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
 func atMost(limit int) int32 { return int32(min(max(limit, 0), math.MaxInt32)) }
 
 // Unsettled lists a tenant's intents without an outcome.
 func (s *Store) Unsettled(ctx context.Context, tenant string, after exchange.ID, limit int) ([]exchange.Intent, error) {
 	found, err := s.queries.Unsettled(ctx, tenant, after, atMost(limit))
 	if err != nil {
-		return nil, fmt.Errorf("listing the intents without an outcome: %w", err)
+		return nil, unread(ctx, "listing the intents without an outcome", err)
 	}
 	intents := make([]exchange.Intent, len(found))
 	for i, row := range found {

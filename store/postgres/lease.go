@@ -24,7 +24,7 @@ func (s *Store) Lease(ctx context.Context, tenant string, id exchange.ID) (excha
 		return exchange.Lease{}, errNoLease
 	}
 	if err != nil {
-		return exchange.Lease{}, fmt.Errorf("reading a lease: %w", err)
+		return exchange.Lease{}, unread(ctx, "reading a lease", err)
 	}
 	return leaseOf(tenant, row), nil
 }
@@ -45,7 +45,7 @@ func (s *Store) LeaseWithRecord(ctx context.Context, tenant string, id exchange.
 		return lease.Outstanding{}, errNoLease
 	}
 	if err != nil {
-		return lease.Outstanding{}, fmt.Errorf("reading a lease: %w", err)
+		return lease.Outstanding{}, unread(ctx, "reading a lease", err)
 	}
 	return outstandingOf(tenant, db.OutstandingRow(row))
 }
@@ -87,7 +87,7 @@ func (s *Store) Outstanding(ctx context.Context, q lease.Query) ([]lease.Outstan
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listing the outstanding leases: %w", err)
+		return nil, unread(ctx, "listing the outstanding leases", err)
 	}
 	list := make([]lease.Outstanding, len(found))
 	for i, row := range found {
@@ -106,7 +106,7 @@ func (s *Store) ListLeases(ctx context.Context, q lease.List) ([]exchange.Lease,
 		Provider: q.Provider, Rule: q.Rule, ExpiresAfter: q.ExpiresAfter, BelowExpires: below, BelowID: id, Most: atMost(q.Limit),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing leases: %w", err)
+		return nil, unread(ctx, "listing leases", err)
 	}
 	list := make([]exchange.Lease, len(found))
 	for i, row := range found {

@@ -70,7 +70,7 @@ func (s *Store) ReplaceSealed(ctx context.Context, purpose, kid string, old, sea
 func (s *Store) ListSealed(ctx context.Context, header []byte, after lease.Sealed, limit int) ([]lease.Sealed, error) {
 	found, err := s.queries.ListSealed(ctx, after.Tenant, after.ID, header, atMost(limit))
 	if err != nil {
-		return nil, fmt.Errorf("reading leases: %w", err)
+		return nil, unread(ctx, "reading leases", err)
 	}
 	seals := make([]lease.Sealed, len(found))
 	for i, row := range found {

@@ -31,7 +31,7 @@ func (s *Store) Session(ctx context.Context, tenant string, id exchange.ID) (exc
 	case errors.Is(err, pgx.ErrNoRows):
 		return exchange.Session{}, exchange.Fault(exchange.KindNotFound, "there is no such session", nil)
 	case err != nil:
-		return exchange.Session{}, fmt.Errorf("reading a signing session: %w", err)
+		return exchange.Session{}, unread(ctx, "reading a signing session", err)
 	}
 	return exchange.Session{
 		ID: id, Tenant: tenant, Exchange: row.Exchange, Target: row.Target, Subject: row.Subject, Sealed: row.Sealed, Expires: row.Expires.UTC(),
@@ -71,7 +71,7 @@ func (s *Store) PruneSessions(ctx context.Context, limit int) (int, error) {
 func (s *Store) ListSealedSessions(ctx context.Context, header []byte, after signing.Sealed, limit int) ([]signing.Sealed, error) {
 	found, err := s.queries.ListSealedSessions(ctx, after.Tenant, after.ID, header, atMost(limit))
 	if err != nil {
-		return nil, fmt.Errorf("reading signing sessions: %w", err)
+		return nil, unread(ctx, "reading signing sessions", err)
 	}
 	seals := make([]signing.Sealed, len(found))
 	for i, row := range found {
