@@ -26,7 +26,7 @@ type Options struct {
 	Meter Meter // nil: nobody counts
 
 	Flushers  int           // flushes at once; default 2
-	Patience  time.Duration // how long a flush lets another one finish first; default 3 ms
+	Patience  time.Duration // how long a flush lets another one finish first; default 8 ms
 	MaxBatch  int           // entries in a flush; default 512
 	MaxBytes  int           // bytes of records in a flush; default 1 MiB; one entry always goes
 	MaxQueue  int           // entries waiting; more are refused; default 16384
@@ -70,7 +70,7 @@ func New(o Options) *Ledger {
 	orDefault(&o.Attempts, 6)
 	orDefault(&o.Timeout, 2*time.Second)
 	orDefault(&o.FirstWait, 5*time.Millisecond)
-	orDefault(&o.Patience, 3*time.Millisecond)
+	orDefault(&o.Patience, 8*time.Millisecond)
 	if o.Meter == nil {
 		o.Meter = nobody{}
 	}
