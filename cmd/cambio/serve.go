@@ -143,7 +143,7 @@ func openStore(ctx context.Context, c *config.Config, log *slog.Logger) (store.S
 	if path := c.Store.SQLite.Path; path != "" {
 		dev, err := isDev(ctx, path)
 		if err != nil {
-			return nil, fmt.Errorf("opening %s: %w", path, err)
+			return nil, fmt.Errorf("opening the database: %w", sqlite.Advise(path, err))
 		}
 		if dev {
 			return nil, fmt.Errorf("store.sqlite.path: %s is the database of a cambio dev, whose keys guard nothing: give serve a database of its own (S35)", path)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cambio-sts/cambio/exchange"
 	modernc "modernc.org/sqlite"
 )
 
@@ -76,9 +75,8 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	for _, h := range held {
 		got, err := ask(ctx, conn, h.pragma)
 		if err == nil && got != h.want {
-			err = exchange.Fault(exchange.KindMisconfigured,
-				"the database must be on a local disk that SQLite can lock and map",
-				fmt.Errorf("%s is %q after it was set to %q", h.pragma, got, h.want))
+			err = advice(nil, "the database must be on a local disk that SQLite can lock and map: name a file on one as store.sqlite.path (%s is %q after it was set to %q)",
+				h.pragma, got, h.want)
 		}
 		if err != nil {
 			return nil, errors.Join(err, conn.Close())

@@ -291,7 +291,7 @@ func TestSchemaVersion(t *testing.T) {
 	for name, c := range map[string]struct{ path, advice string }{
 		"no file":        {missing, "run `cambio migrate`"},
 		"an empty file":  {empty, "run `cambio migrate`"},
-		"a newer schema": {newer, "newer than this program"},
+		"a newer schema": {newer, "is newer than this program"},
 	} {
 		_, err := sqlite.Open(t.Context(), c.path, sqlite.Options{})
 		if exchange.KindOf(err) != exchange.KindMisconfigured || !strings.Contains(err.Error(), c.advice) {

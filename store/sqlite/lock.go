@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/cambio-sts/cambio/exchange"
 	modernc "modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
 )
@@ -41,10 +40,10 @@ func acquire(ctx context.Context, path string) (*lock, error) {
 		return l, nil
 	}
 	if code(err) == codes.SQLITE_BUSY {
-		err = exchange.Fault(exchange.KindMisconfigured,
-			"another process has "+path+" open, and SQLite serves one: stop the other, or use Postgres for several", errors.Join(ErrInUse, err))
+		err = advice(errors.Join(ErrInUse, err),
+			"another process has %s open, and SQLite serves one: stop the other, name another file as store.sqlite.path, or use PostgreSQL for several", path)
 	} else {
-		err = fmt.Errorf("locking %s: %w", name, err)
+		err = Advise(name, fmt.Errorf("locking %s: %w", name, err))
 	}
 	return nil, errors.Join(err, l.release())
 }

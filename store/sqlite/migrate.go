@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/migrations"
 	"github.com/pressly/goose/v3"
 )
@@ -15,6 +14,7 @@ import (
 // Migrate brings the schema at path up to this version, making the file where
 // there is none. It fails when another process has the database open.
 func Migrate(ctx context.Context, path string) (err error) {
+	defer func() { err = Advise(path, err) }()
 	l, err := acquire(ctx, path)
 	if err != nil {
 		return err
@@ -74,8 +74,7 @@ func checkSchema(ctx context.Context, conn *sql.Conn) error {
 	}
 	switch {
 	case current < known:
-		return exchange.Fault(exchange.KindMisconfigured, "the database's schema is older than this program: run `cambio migrate`",
-			fmt.Errorf("the schema is at %d, the program at %d", current, known))
+		return advice(nil, "the database's schema, at %d, is older than this program, at %d: run `cambio migrate`", current, known)
 	case current > known:
 		return newer(current, known)
 	}
@@ -83,7 +82,6 @@ func checkSchema(ctx context.Context, conn *sql.Conn) error {
 }
 
 func newer(current, known int64) error {
-	return exchange.Fault(exchange.KindMisconfigured,
-		"the database's schema is newer than this program: run the version of `cambio` that migrated it, or a later one",
-		fmt.Errorf("the schema is at %d, the program at %d", current, known))
+	return advice(nil, "the database's schema, at %d, is newer than this program, at %d: run the version of `cambio` that migrated it, or a later one",
+		current, known)
 }

@@ -55,7 +55,7 @@ type Store struct {
 // cannot be had (S30), and when another process has it open.
 func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, exchange.Fault(exchange.KindMisconfigured, "there is no database at "+path+": run `cambio migrate`", nil)
+		return nil, advice(err, "there is no database at %s: run `cambio migrate`, or name another file as store.sqlite.path", path)
 	}
 	if o.Readers == 0 {
 		o.Readers = 4
@@ -70,6 +70,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
 			_ = s.Close()
+			err = Advise(path, err)
 		}
 	}()
 	if s.lock, err = acquire(ctx, path); err != nil {
