@@ -85,7 +85,7 @@ func prepare(ctx context.Context, tokens int) (b *bench, closeAll func(), err er
 	say("starting PostgreSQL")
 	var database *pgtest.Database
 	if err = try(func() {
-		b.postgres = &server{pgtest.Start(h, pgtest.Durable(), pgtest.Setting("shared_buffers=128MB"), pgtest.Setting("max_wal_size=4GB")), h}
+		b.postgres = &server{pgtest.Start(h, pgtest.Durable(), pgtest.Setting("shared_buffers=128MB"), pgtest.Setting("max_wal_size=4GB"), pgtest.Setting("min_wal_size=2GB")), h}
 		database = b.postgres.NewDatabase(h)
 	}); err != nil {
 		return nil, nil, err
@@ -166,12 +166,21 @@ func (b *bench) liveLeases(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// checkpoint does what the server does by itself every five minutes.
-func (b *bench) checkpoint(ctx context.Context) error {
+// logAhead is what a run may write to PostgreSQL's log, in bytes.
+const logAhead = 1 << 30
+
+// recycleLog leaves PostgreSQL with files for its log, as one that has been up for a
+// while has: checkpoints recycle them. A fresh one makes each anew, sixteen megabytes of
+// zeros while every commit waits, and whoever writes more pays more of that.
+func (b *bench) recycleLog(ctx context.Context) error {
 	db, err := pgx.Connect(ctx, b.super)
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(ctx, `checkpoint`)
+	const message = 16 << 20
+	_, err = db.Exec(ctx, `select pg_logical_emit_message(false, 'bench', repeat('x', $1)) from generate_series(1, $2)`, message, logAhead/message)
+	if err == nil {
+		_, err = db.Exec(ctx, `checkpoint`)
+	}
 	return errors.Join(err, db.Close(ctx))
 }

@@ -17,8 +17,8 @@ import (
 
 const (
 	connections   = 32
-	rounds        = 9
-	roundTime     = 2 * time.Second
+	rounds        = 20
+	roundTime     = time.Second
 	latencyTime   = 8 * time.Second
 	distinctCount = 200_000 // tokens made beforehand, each used once
 	accounts      = 2000
@@ -65,10 +65,14 @@ func runTable(ctx context.Context) error {
 	return report(os.Stdout, figures)
 }
 
-// rates measures floor and exchange in turn, in many short rounds, every other one in
-// reverse: a machine whose speed drifts does it to both, and the median of the rounds
-// is of no moment in particular.
+// rates measures floor and exchange in turn, in many short rounds, each of which begins
+// with another one, every other in reverse: a machine whose speed drifts does it to all,
+// and the median of the rounds is of no moment in particular.
 func (b *bench) rates(ctx context.Context) ([]figure, error) {
+	say("filling PostgreSQL's log")
+	if err := b.recycleLog(ctx); err != nil {
+		return nil, err
+	}
 	runs := []*struct {
 		name string
 		load load
@@ -79,17 +83,13 @@ func (b *bench) rates(ctx context.Context) ([]figure, error) {
 		{name: "token repeated", load: load{b.server.url + "/oauth2/token", connections, repeat(b.tokens[len(b.tokens)-1])}},
 	}
 	for i := range rounds + 1 { // the first round warms up and does not count
-		d := roundTime
-		if i == 0 {
-			d = time.Second
-		}
 		runs[0].load.next, _ = supply(b.tokens)
-		order := slices.Clone(runs)
+		order := slices.Concat(runs[i%len(runs):], runs[:i%len(runs)])
 		if i%2 == 1 {
 			slices.Reverse(order)
 		}
 		for _, r := range order {
-			m, err := clean(r.name, r.load.closed(ctx, d, nil))
+			m, err := clean(r.name, r.load.closed(ctx, roundTime, nil))
 			if err != nil {
 				return nil, err
 			}
@@ -120,9 +120,7 @@ func (b *bench) rates(ctx context.Context) ([]figure, error) {
 }
 
 func (b *bench) latency(ctx context.Context) ([]figure, error) {
-	// A server that has been up for a while writes its log into files that
-	// checkpoints have recycled; a fresh one makes each anew, for forty milliseconds.
-	if err := b.checkpoint(ctx); err != nil {
+	if err := b.recycleLog(ctx); err != nil {
 		return nil, err
 	}
 	l := load{b.server.url + "/oauth2/token", connections, b.next}
