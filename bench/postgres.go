@@ -138,7 +138,7 @@ func (b *bench) startFloor(ctx context.Context, h *host, jwks string) error {
 		return err
 	}
 	h.Cleanup(p.stop)
-	b.bare = "http://" + address
+	b.floor, b.bare = p, "http://"+address
 	return waitFor(ctx, b.bare, p)
 }
 

@@ -42,6 +42,7 @@ type bench struct {
 	owner    string
 	super    string
 	tokens   []string
+	floor    *process
 	bare     string // URL of the floor
 	server   *cambio
 	next     func() (string, bool) // each token once
@@ -74,13 +75,17 @@ func (b *bench) rates(ctx context.Context) ([]figure, error) {
 		return nil, err
 	}
 	runs := []*struct {
-		name string
-		load load
-		rps  []float64
+		name    string
+		process *process
+		load    load
+		rps     []float64
+		answers int
+		server  time.Duration // processor time
+		ledger  time.Duration // that of PostgreSQL
 	}{
-		{name: "floor", load: load{b.bare, connections, nil}},
-		{name: "exchange", load: load{b.server.url + "/oauth2/token", connections, b.next}},
-		{name: "token repeated", load: load{b.server.url + "/oauth2/token", connections, repeat(b.tokens[len(b.tokens)-1])}},
+		{name: "floor", process: b.floor, load: load{b.bare, connections, nil}},
+		{name: "exchange", process: b.server.process, load: load{b.server.url + "/oauth2/token", connections, b.next}},
+		{name: "token repeated", process: b.server.process, load: load{b.server.url + "/oauth2/token", connections, repeat(b.tokens[len(b.tokens)-1])}},
 	}
 	for i := range rounds + 1 { // the first round warms up and does not count
 		runs[0].load.next, _ = supply(b.tokens)
@@ -89,12 +94,15 @@ func (b *bench) rates(ctx context.Context) ([]figure, error) {
 			slices.Reverse(order)
 		}
 		for _, r := range order {
+			server, ledger := r.process.processors(), b.postgres.Processors()
 			m, err := clean(r.name, r.load.closed(ctx, roundTime, nil))
 			if err != nil {
 				return nil, err
 			}
 			if i > 0 {
-				r.rps = append(r.rps, m.rps())
+				r.rps, r.answers = append(r.rps, m.rps()), r.answers+m.answers
+				r.server += r.process.processors() - server
+				r.ledger += b.postgres.Processors() - ledger
 			}
 		}
 		if i > 0 {
@@ -110,13 +118,19 @@ func (b *bench) rates(ctx context.Context) ([]figure, error) {
 		return median(ratios)
 	}
 	exchangeRatio, repeatRatio := ratio(exchanges), ratio(repeats) // before median sorts
-	return []figure{
+	figures := []figure{
 		{"floor_rps", median(floors), "1/s", "bare RS256 verify, ES256 sign, HTTP, one committed row"},
 		{"exchange_rps", median(exchanges), "1/s", fmt.Sprintf("distinct subject tokens, %d rules, %d connections", benchRules, connections)},
 		{"exchange_ratio", exchangeRatio, "1", "exchange to floor, the median of the rounds; goal 0.7"},
 		{"exchange_repeated_rps", median(repeats), "1/s", "one subject token again and again"},
 		{"exchange_repeated_ratio", repeatRatio, "1", "goal 1"},
-	}, nil
+	}
+	for _, r := range runs[:2] {
+		figures = append(figures,
+			figure{r.name + "_server_us", us(r.server) / float64(r.answers), "us", "processor time of the server for one answer"},
+			figure{r.name + "_postgres_us", us(r.ledger) / float64(r.answers), "us", "the same, of PostgreSQL"})
+	}
+	return figures, nil
 }
 
 func (b *bench) latency(ctx context.Context) ([]figure, error) {
