@@ -65,9 +65,6 @@ type remote struct {
 // over a data folder; but a --data that was given wins over the environment.
 func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 	chosen := cmd.Flags().Changed("data")
-	if chosen && r.url != "" {
-		return nil, usage("choose one: --url or --data")
-	}
 	environ := func(name string) string {
 		if chosen {
 			return ""
@@ -84,11 +81,14 @@ func (r *reach) find(cmd *cobra.Command, needsToken bool) (*remote, error) {
 		if err != nil {
 			return nil, err
 		}
+		dev, where = r.data, ready.URL
+	}
+	if chosen || dev != "" { // --url beside --data: it is reached there, by who the folder knows
 		token := devworld.AuditorToken(r.data)
 		if r.operator {
 			token = devworld.OperatorToken(r.data)
 		}
-		dev, where, tokenFile = r.data, ready.URL, either(tokenFile, token)
+		tokenFile = either(tokenFile, token)
 	}
 	base, err := serverURL(where)
 	if err != nil {
