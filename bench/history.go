@@ -225,9 +225,7 @@ func eventRow(event exchange.Event) ([]any, error) {
 		return nil, err
 	}
 	row := []any{[16]byte(e.ID), [16]byte(e.Exchange), e.Tenant, int16(e.Type), event.At, e.Record}
-	for _, fact := range []int64{
-		e.Facts.Subject, e.Facts.Actor, e.Facts.Target, e.Facts.ClientIP, e.Facts.Credential, e.Facts.Handle,
-	} {
+	for _, fact := range e.Facts.Each() {
 		if fact == 0 {
 			row = append(row, nil)
 		} else {

@@ -7,10 +7,14 @@ import (
 
 // Facts are hashes of the members by which lists find an outcome, each as its record
 // has it; zero: it has none. They only find: a list compares the member itself, too.
-// An engine that can compute them from the record for less than an append costs need
-// not look at them.
+// SQLite, which reads them out of the record itself, does not look at them.
 type Facts struct {
 	Subject, Actor, Target, ClientIP, Credential, Handle int64
+}
+
+// Each gives them in the order of their declaration.
+func (f Facts) Each() [6]int64 {
+	return [...]int64{f.Subject, f.Actor, f.Target, f.ClientIP, f.Credential, f.Handle}
 }
 
 // FactOf is the hash of a member with that text.

@@ -114,9 +114,7 @@ func (r *rows) addEvent(i int, e *ledger.Entry) {
 	if n := len(r.tenants); n == 0 || r.tenants[n-1] != e.Tenant {
 		r.tenants = append(r.tenants, e.Tenant)
 	}
-	for column, fact := range [...]int64{
-		e.Facts.Subject, e.Facts.Actor, e.Facts.Target, e.Facts.ClientIP, e.Facts.Credential, e.Facts.Handle,
-	} {
+	for column, fact := range e.Facts.Each() {
 		if fact != 0 {
 			to.facts[column].fill(i)
 			to.facts[column].int8(fact)
