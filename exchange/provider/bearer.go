@@ -2,6 +2,7 @@ package provider
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +14,8 @@ const maxID = 128
 
 // Bearer reads a good answer of RFC 6749 §5.1 as an access token that lives from
 // issued on, which is a moment before it was asked for. The handle is the driver's to
-// choose. A token type that is not said is Bearer: not every vendor says it.
-func (a *Answer) Bearer(issued time.Time) (exchange.Credential, error) {
+// choose. types are what the vendor may say as token_type, in small letters.
+func (a *Answer) Bearer(issued time.Time, types ...string) (exchange.Credential, error) {
 	var t struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
@@ -23,7 +24,7 @@ func (a *Answer) Bearer(issued time.Time) (exchange.Credential, error) {
 	if err := a.Decode(&t); err != nil {
 		return exchange.Credential{}, err
 	}
-	if t.AccessToken == "" || t.TokenType != "" && !strings.EqualFold(t.TokenType, "bearer") {
+	if t.AccessToken == "" || !slices.Contains(types, strings.ToLower(t.TokenType)) {
 		return exchange.Credential{}, a.Unusable(errors.New("it has no bearer token"))
 	}
 	expires, err := a.Expiry(t.ExpiresIn, issued)

@@ -188,7 +188,7 @@ func (d *driver) ask(ctx context.Context, form url.Values, sent exchange.Secret)
 	if a.Status != http.StatusOK {
 		return token{}, refusal(a)
 	}
-	c, err := a.Bearer(issued)
+	c, err := a.Bearer(issued, "bearer")
 	if err != nil {
 		return token{}, err
 	}

@@ -52,7 +52,7 @@ func (d *driver) Vend(ctx context.Context, g exchange.Grant) (exchange.Credentia
 	if a.Status != http.StatusOK {
 		return exchange.Credential{}, refusal(a)
 	}
-	c, err := a.Bearer(issued)
+	c, err := a.Bearer(issued, "bearer", "")
 	if err != nil {
 		return exchange.Credential{}, err
 	}
