@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cambio-sts/cambio/store/postgres/pgtest"
 )
 
 // process is a program under measurement, started from here and stopped by its
@@ -94,21 +96,10 @@ func (p *process) memory() (now, peak float64, err error) {
 	return now, peak, nil
 }
 
-// processors is the processor time that the process has used so far, to the nearest
-// hundredth of a second.
+// processors is the processor time that the process has used so far.
 func (p *process) processors() time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(b), ") ")
-	fields := strings.Fields(after)
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+	own, _ := pgtest.Processors(p.cmd.Process.Pid)
+	return own
 }
 
 // cambio is one running server.

@@ -63,27 +63,36 @@ func (c *cluster) passwordFile() string { return filepath.Join(c.dir, "password"
 // processors is the processor time that the server's processes have used: those
 // that run, and those that the postmaster has reaped.
 func (c *cluster) processors() time.Duration {
-	var ticks int64
-	for i, pid := range append([]int{c.process.Pid}, children(c.process.Pid)...) {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue // ended since
-		}
-		_, after, _ := strings.Cut(string(b), ") ")
-		fields := strings.Fields(after)
-		if len(fields) < 15 {
-			continue
-		}
-		times := fields[11:13] // utime, stime
-		if i == 0 {
-			times = fields[11:15] // cutime, cstime
-		}
-		for _, field := range times {
-			n, _ := strconv.ParseInt(field, 10, 64)
-			ticks += n
-		}
+	own, ended := Processors(c.process.Pid)
+	used := own + ended
+	for _, pid := range children(c.process.Pid) {
+		own, _ := Processors(pid)
+		used += own
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
+	return used
+}
+
+// Processors is the processor time that a process has used so far, to the nearest
+// hundredth of a second, and that of its children that have ended; zero for a process
+// that has ended itself.
+func Processors(pid int) (own, ended time.Duration) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0
+	}
+	_, after, _ := strings.Cut(string(b), ") ")
+	fields := strings.Fields(after)
+	if len(fields) < 15 {
+		return 0, 0
+	}
+	ticks := func(fields ...string) (t time.Duration) {
+		for _, field := range fields {
+			n, _ := strconv.ParseInt(field, 10, 64)
+			t += time.Duration(n) * 10 * time.Millisecond // USER_HZ is 100
+		}
+		return t
+	}
+	return ticks(fields[11:13]...), ticks(fields[13:15]...)
 }
 
 func (c *cluster) initialize(superuser string) error {
