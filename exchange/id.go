@@ -71,6 +71,14 @@ func (id ID) Time() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))).UTC()
 }
 
+// FirstID is the least id of a moment: those made before it are less.
+func FirstID(t time.Time) (id ID) {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
+	copy(id[:6], ms[2:])
+	return id
+}
+
 // IsZero reports whether the id was never set.
 func (id ID) IsZero() bool { return id == ID{} }
 

@@ -60,15 +60,6 @@ func orZero(t *time.Time) time.Time {
 	return *t
 }
 
-// unread is the failure of a read: one that the statement_timeout of Options ended is
-// unavailable.
-func unread(ctx context.Context, doing string, err error) error {
-	if sqlState(err) == "57014" && ctx.Err() == nil {
-		return exchange.Fault(exchange.KindUnavailable, "the search took too long: narrow it by time, subject or target", err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
-}
-
 func atMost(limit int) int32 { return int32(min(max(limit, 0), math.MaxInt32)) }
 
 // Unsettled lists a tenant's intents without an outcome.

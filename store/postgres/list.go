@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -62,11 +61,8 @@ func (s *Store) List(ctx context.Context, q ledger.Query) ([]ledger.Exchange, le
 		})
 		return err
 	})
-	if sqlState(err) == "57014" && ctx.Err() == nil { // statement_timeout
-		return nil, "", exchange.Fault(exchange.KindUnavailable, "the search took too long: narrow it by time, subject or target", err)
-	}
 	if err != nil {
-		return nil, "", fmt.Errorf("listing exchanges: %w", err)
+		return nil, "", unread(ctx, "listing exchanges", err)
 	}
 	if len(page) > q.Limit {
 		page = page[:q.Limit]
@@ -211,15 +207,6 @@ func (r *renderer) comparison(n *ledger.Node) (string, error) {
 		condition = "(" + m.fact + " = " + r.value(ledger.FactOf(n.Value.Text)) + " and case when " + condition + " then true else false end)"
 	}
 	return condition, nil
-}
-
-// firstID is the least id of a moment.
-func firstID(t time.Time) [16]byte {
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
-	var id [16]byte
-	copy(id[:6], ms[2:])
-	return id
 }
 
 // textual compares bytewise, as the other engine does. Without an operator it asks

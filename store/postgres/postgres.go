@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/cambio-sts/cambio/exchange"
 	"github.com/cambio-sts/cambio/store"
 	"github.com/cambio-sts/cambio/store/postgres/internal/db"
 )
@@ -141,4 +142,13 @@ func sqlState(err error) string {
 		return e.Code
 	}
 	return ""
+}
+
+// unread is the failure of a read: one that the statement_timeout of Options ended is
+// unavailable.
+func unread(ctx context.Context, doing string, err error) error {
+	if sqlState(err) == "57014" && ctx.Err() == nil {
+		return exchange.Fault(exchange.KindUnavailable, "the search took too long: narrow it by time, subject or target", err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }

@@ -167,8 +167,8 @@ func summary(q ledger.SummaryQuery, rolled string) (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	since := r.value(firstID(time.UnixMicro(q.From).Add(-latest)))
-	before := r.value(firstID(time.UnixMicro(q.Until).Add(earliest)))
+	since := r.value([16]byte(exchange.FirstID(time.UnixMicro(q.From).Add(-latest))))
+	before := r.value([16]byte(exchange.FirstID(time.UnixMicro(q.Until).Add(earliest))))
 	for _, where := range []string{
 		"type between 2 and 5 and exchange >= " + since + " and exchange < " + before,
 		"type = 5 and exchange < " + since,

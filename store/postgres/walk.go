@@ -125,13 +125,13 @@ func (r *renderer) narrow(s *span, n *ledger.Node) error {
 	case n.Field == ledger.FieldTime:
 		t := time.UnixMicro(n.Value.Time)
 		if n.Op == ledger.OpLt || n.Op == ledger.OpLe || n.Op == ledger.OpEq {
-			s.where += " and exchange < " + r.value(firstID(t.Add(earliest)))
+			s.where += " and exchange < " + r.value([16]byte(exchange.FirstID(t.Add(earliest))))
 		}
 		// One such bound is enough: people give one.
 		if (n.Op == ledger.OpGt || n.Op == ledger.OpGe || n.Op == ledger.OpEq) && s.since == "" {
-			s.since = r.value(firstID(t.Add(-prompt)))
+			s.since = r.value([16]byte(exchange.FirstID(t.Add(-prompt))))
 			late := " and at >= " + r.value(t) + " and exchange < " + s.since
-			hour := " and exchange >= " + r.value(firstID(t.Add(-latest)))
+			hour := " and exchange >= " + r.value([16]byte(exchange.FirstID(t.Add(-latest))))
 			s.late = []string{" and type = 5" + late, " and type = 4" + late + hour, " and type = 3" + late + hour}
 		}
 	case n.Field == ledger.FieldExchange && n.Op != ledger.OpNe:

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"bytes"
-	"encoding/binary"
 	"time"
 
 	"github.com/cambio-sts/cambio/exchange"
@@ -50,7 +49,7 @@ func (s span) walk(tenant string, filter *ledger.Node) (*condition, error) {
 		switch n.Field {
 		case ledger.FieldTime:
 			if n.Op == ledger.OpLt || n.Op == ledger.OpLe || n.Op == ledger.OpEq {
-				s.noLater(firstID(time.UnixMicro(n.Value.Time).Add(earliest)))
+				s.noLater(exchange.FirstID(time.UnixMicro(n.Value.Time).Add(earliest)))
 			}
 		case ledger.FieldExchange:
 			id, err := exchange.ParseID(n.Value.Text)
@@ -91,14 +90,6 @@ func conjuncts(n *ledger.Node) (all []*ledger.Node) {
 		all = append(all, n)
 	}
 	return all
-}
-
-// firstID is the least id of a moment.
-func firstID(t time.Time) (id exchange.ID) {
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(max(t.UnixMilli(), 0)))
-	copy(id[:6], ms[2:])
-	return id
 }
 
 // before is the greatest id that is less.
